@@ -1,0 +1,49 @@
+"""The command line: arguments to one call, its result to text, its trouble to an exit code."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """The console script. Errors become one message on stderr and the exit code of their class."""
+    import os
+
+    from routecost.cli.app import app
+    from routecost.errors import RoutecostError
+
+    try:
+        code = app(standalone_mode=False, prog_name="routecost")
+        sys.stdout.flush()
+    except RoutecostError as error:
+        _say(str(error))
+        code = error.exit_code
+    except BrokenPipeError:
+        # the reader has seen enough (`| head`); the interpreter must not complain when it flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except KeyboardInterrupt:
+        _say("interrupted")
+        code = 130
+    except Exception as error:
+        code = _click_code(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _click_code(error: Exception) -> int:
+    """Typer's own errors (wrong options, exit, abort) as exit codes; anything else is a bug and is raised."""
+    show = getattr(error, "show", None)
+    exit_code = getattr(error, "exit_code", None)
+    if callable(show) and isinstance(exit_code, int):
+        show()
+        return exit_code
+    if isinstance(exit_code, int):
+        return exit_code
+    if type(error).__name__ == "Abort":
+        _say("aborted")
+        return 1
+    raise error
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"routecost: {text}\n")

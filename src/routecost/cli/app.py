@@ -1,0 +1,318 @@
+"""The commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from routecost.cli import prices, routes
+from routecost.cli.options import FormatName, FormatOption, OutputOption, PricingOption, emit
+
+if TYPE_CHECKING:
+    from routecost.pipeline.analysis import Coverage
+    from routecost.pipeline.intake import Intake
+
+app = typer.Typer(
+    help="What your LLM traffic costs, and what a routing table would save, from your own request logs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    epilog="Exit codes: 0 done, 1 a gate failed, 2 wrong command line, 3 unreadable input, 4 cannot decide.",
+)
+app.add_typer(prices.app, name="prices")
+app.add_typer(routes.app, name="routes")
+
+PathsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[PATH...]",
+        help="Logs or usage files: JSONL, CSV or Parquet, plain or .gz / .zst; files, globs, directories, "
+        "object-store URLs, or - for stdin. Without one: `logs` of routecost.toml, ./usage.parquet, ./logs*.",
+        show_default=False,
+    ),
+]
+ByOption = Annotated[
+    list[str] | None,
+    typer.Option("--by", help="Break the cost down by a column: feature, model, day, user_id, ...; repeatable."),
+]
+SinceOption = Annotated[str | None, typer.Option("--since", help="Only requests from this moment on (UTC).")]
+UntilOption = Annotated[str | None, typer.Option("--until", help="Only requests before this moment (UTC).")]
+MapOption = Annotated[Path | None, typer.Option("--map", help="Field map (YAML): their column -> ours.")]
+RulesOption = Annotated[Path | None, typer.Option("--task-rules", help="Task rules (YAML), asked before the shipped ones.")]
+ClassifyOption = Annotated[
+    bool, typer.Option("--classify/--no-classify", help="Let the bundled classifier type what has no label.")
+]
+UnitOption = Annotated[
+    Literal["auto", "request", "session", "user"],
+    typer.Option("--unit", help="What varies together, for intervals. auto: user, else session, else request."),
+]
+RejectsOption = Annotated[Path | None, typer.Option("--rejects", help="Keep rejected lines here, with their reason.")]
+MaxBadOption = Annotated[
+    float, typer.Option("--max-bad", help="Share of rejected lines above which to exit with 3 (and more than 10).")
+]
+RequestsOption = Annotated[
+    str | None, typer.Option("--requests", help="Scale to this volume, such as 50000/day or 1.5M/month.")
+]
+AsOfOption = Annotated[str | None, typer.Option("--as-of", help="Price requests without a date as of this day.")]
+BaseModelOption = Annotated[str | None, typer.Option("--base-model", help="As if all of it had run on this model.")]
+ModeName = Annotated[str | None, typer.Option("--mode", help="Route everything in this mode: eco, balanced or sport.")]
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    ctx: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
+) -> None:
+    if version:
+        from routecost import __version__
+
+        typer.echo(f"routecost {__version__}")
+        raise typer.Exit
+    from routecost.cli.defaults import load_defaults
+
+    load_defaults(ctx)
+
+
+@app.command()
+def analyze(
+    paths: PathsArgument = None,
+    table: Annotated[str, typer.Option("--table", help="Routing table: a YAML file or a shipped name.")] = "default",
+    mode: ModeName = None,
+    by: ByOption = None,
+    pricing: PricingOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    requests: RequestsOption = None,
+    base_model: BaseModelOption = None,
+    field_map: MapOption = None,
+    task_rules: RulesOption = None,
+    classify: ClassifyOption = True,
+    unit: UnitOption = "auto",
+    as_of: AsOfOption = None,
+    rejects: RejectsOption = None,
+    max_bad: MaxBadOption = 0.01,
+    fmt: FormatOption = "console",
+    output: OutputOption = None,
+) -> None:
+    """What a log costs by task and model, and what a routing table would save."""
+    from routecost.cli.progress import bar
+    from routecost.pipeline import commands
+    from routecost.pipeline.intake import find_paths
+    from routecost.render.analysis import analysis_document
+
+    with bar() as progress:
+        result = commands.analyze(
+            find_paths(paths or []),
+            table=table,
+            mode=mode,
+            by=by or (),
+            pricing=pricing or (),
+            since=_moment("--since", since),
+            until=_moment("--until", until),
+            requests_per_day=_rate(requests),
+            base_model=base_model,
+            field_map=field_map,
+            task_rules=task_rules,
+            classify=classify,
+            unit=unit,
+            as_of=_day(as_of),
+            rejects=rejects,
+            progress=progress,
+        )
+    emit(analysis_document(result), fmt, output)
+    _leave(result.intake, result.coverage, max_bad, rejects)
+
+
+@app.command()
+def simulate(
+    paths: PathsArgument = None,
+    table: Annotated[
+        list[str] | None, typer.Option("--table", help="Routing table: a YAML file or a shipped name; repeatable.")
+    ] = None,
+    mode: Annotated[
+        list[str] | None, typer.Option("--mode", help="Modes to compare; repeatable. Default: all that a table has.")
+    ] = None,
+    share: Annotated[float, typer.Option("--share", help="Apply the tables to this share of the traffic.")] = 1.0,
+    unit: UnitOption = "auto",
+    base_model: BaseModelOption = None,
+    quality: Annotated[
+        Path | None, typer.Option("--quality", help="Quality table (CSV, YAML, Parquet) with latencies by task and model.")
+    ] = None,
+    pricing: PricingOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    requests: RequestsOption = None,
+    field_map: MapOption = None,
+    task_rules: RulesOption = None,
+    classify: ClassifyOption = True,
+    as_of: AsOfOption = None,
+    rejects: RejectsOption = None,
+    max_bad: MaxBadOption = 0.01,
+    fmt: FormatOption = "console",
+    output: OutputOption = None,
+) -> None:
+    """Compare routing tables and modes side by side, against today and against controls."""
+    from routecost.cli.progress import bar
+    from routecost.pipeline import commands
+    from routecost.pipeline.intake import find_paths
+    from routecost.render.simulation import simulation_document
+
+    with bar() as progress:
+        result = commands.simulate(
+            find_paths(paths or []),
+            table or ["default"],
+            modes=mode or (),
+            share=share,
+            unit=unit,
+            base_model=base_model,
+            quality=quality,
+            pricing=pricing or (),
+            since=_moment("--since", since),
+            until=_moment("--until", until),
+            requests_per_day=_rate(requests),
+            field_map=field_map,
+            task_rules=task_rules,
+            classify=classify,
+            as_of=_day(as_of),
+            rejects=rejects,
+            progress=progress,
+        )
+    emit(simulation_document(result), fmt, output)
+    _leave(result.intake, result.coverage, max_bad, rejects)
+
+
+@app.command()
+def estimate(
+    requests: Annotated[str, typer.Option("--requests", help="Volume, such as 50000/day.")] = "50000/day",
+    mix: Annotated[
+        str, typer.Option("--mix", help="Percent of each task.")
+    ] = "simple=50,code=20,reasoning=20,complex=10",
+    tokens: Annotated[
+        str, typer.Option("--tokens", help="INPUT/OUTPUT[/CACHED] a request, or task=INPUT/OUTPUT,...")
+    ] = "2000/500",
+    model: Annotated[str, typer.Option("--model", help="The model that all of it runs on now.")] = "gpt-5.4",
+    table: Annotated[str, typer.Option("--table", help="Routing table: a YAML file or a shipped name.")] = "default",
+    mode: ModeName = None,
+    pricing: PricingOption = None,
+    as_of: AsOfOption = None,
+    example: Annotated[bool, typer.Option("--example", help="Print the worked example and leave.")] = False,
+    fmt: FormatOption = "console",
+    output: OutputOption = None,
+) -> None:
+    """The calculator: what a mix would cost and save, without a log."""
+    from routecost.pipeline import commands
+    from routecost.render.analysis import analysis_document
+
+    if example:
+        result = commands.worked_example()
+    else:
+        result = commands.estimate(
+            requests, mix, tokens, model, table=table, mode=mode, pricing=pricing or (), as_of=_day(as_of)
+        )
+    emit(analysis_document(result, "estimate"), fmt, output)
+
+
+@app.command()
+def tally(
+    paths: PathsArgument = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The usage file to write.")] = Path("usage.parquet"),
+    table: Annotated[
+        list[str] | None,
+        typer.Option("--table", help="Tables whose rules on user, prompt or size the file shall answer; repeatable."),
+    ] = None,
+    by: ByOption = None,
+    pricing: PricingOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    field_map: MapOption = None,
+    task_rules: RulesOption = None,
+    classify: ClassifyOption = True,
+    unit: UnitOption = "auto",
+    rejects: RejectsOption = None,
+    max_bad: MaxBadOption = 0.01,
+) -> None:
+    """Count logs (or merge usage files) into a usage file: exact, small, without prompts or ids."""
+    import sys
+
+    from routecost.cli.progress import bar
+    from routecost.pipeline import commands
+    from routecost.pipeline.intake import find_paths
+    from routecost.prices import read_prices
+    from routecost.usage import write_usage
+
+    with bar() as progress:
+        intake = commands.tally(
+            find_paths(paths or []),
+            tables=table or (),
+            by=by or (),
+            pricing=pricing or (),
+            since=_moment("--since", since),
+            until=_moment("--until", until),
+            field_map=field_map,
+            task_rules=task_rules,
+            classify=classify,
+            unit=unit,
+            rejects=rejects,
+            progress=progress,
+        )
+    write_usage(intake.usage, output, book_version=read_prices(pricing or ()).version)
+    sys.stderr.write(
+        f"Wrote {output}: {intake.usage.requests:,} requests in {intake.usage.cells.height:,} cells"
+        f" ({intake.counts.get('rejected', 0):,} lines rejected, {intake.counts.get('duplicates', 0):,} duplicates).\n"
+    )
+    _leave(intake, None, max_bad, rejects)
+
+
+def _leave(intake: Intake, coverage: Coverage | None, max_bad: float, rejects: Path | None) -> None:
+    """The exit code of an analysis that could be printed but not trusted."""
+    from routecost.errors import InputError, UndecidedError
+
+    if intake.damaged:
+        raise InputError(f"{intake.damaged[0]} What came before the damage is counted above.")
+    bad, lines = intake.counts.get("rejected", 0), intake.counts.get("lines", 0)
+    if bad > 10 and bad > max_bad * lines:
+        first = intake.rejected[0]
+        where = f"{first.places[0]}: " if first.places else ""
+        keep = "" if rejects else " Keep them with --rejects FILE to look at them,"
+        raise InputError(
+            f"{bad:,} of {lines:,} lines ({bad / lines:.1%}) were rejected, more than --max-bad {max_bad:g} allows. "
+            f"The first: {where}{first.reason}.{keep} or raise --max-bad."
+        )
+    if coverage is not None and coverage.share is not None and coverage.share < 0.5:
+        what = ", ".join(repr(u.model) for u in coverage.unknown[:3])
+        why = f"Unknown models: {what}." if what else "See `Without a price` above."
+        raise UndecidedError(
+            f"only {coverage.share:.1%} of the billable requests have a price, so the totals say little. {why} "
+            "Give prices in an overlay (--pricing FILE), or field names in a map (--map FILE)."
+        )
+
+
+def _moment(option: str, text: str | None):  # type: ignore[no-untyped-def]
+    import datetime as dt
+
+    from routecost.errors import UsageError
+
+    if text is None:
+        return None
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{option}: saw {text!r}, expected a day or moment such as 2026-10-01 or 2026-10-01T12:00Z.") from None  # fmt: skip
+    return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
+
+
+def _day(text: str | None):  # type: ignore[no-untyped-def]
+    moment = _moment("--as-of", text)
+    return None if moment is None else moment.date()
+
+
+def _rate(text: str | None) -> float | None:
+    from routecost.pipeline.calculator import parse_rate
+
+    return None if text is None else parse_rate(text)
+
+
+_ = FormatName

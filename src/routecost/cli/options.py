@@ -1,0 +1,61 @@
+"""Options that several commands share, and the one way a result leaves the program."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from routecost.render import Document
+
+FormatName = Literal["console", "json", "markdown", "csv"]
+
+FormatOption = Annotated[FormatName, typer.Option("--format", help="How to print the result.")]
+OutputOption = Annotated[
+    Path | None, typer.Option("-o", "--output", help="Write the result to a file instead of printing it.")
+]
+PricingOption = Annotated[
+    list[Path] | None,
+    typer.Option("--pricing", help="A price overlay (YAML) or a frozen price book; repeatable, later ones win."),
+]
+
+
+def emit(document: Document, fmt: FormatName, output: Path | None) -> None:
+    """Print a document on stdout, or write it to `output`: complete or not at all."""
+    from routecost import render
+
+    to_terminal = output is None and sys.stdout.isatty()
+    color = to_terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    text = render.text(document, fmt, width=_width() if to_terminal else 120, color=color)
+    if output is None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    else:
+        write_whole(output, text.encode())
+        sys.stderr.write(f"Wrote {output}\n")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that nobody ever sees a part of it under its name."""
+    from routecost.errors import InputError
+
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise InputError(f"cannot write {path}: {error.strerror}. Choose another place with -o.") from error
+
+
+def _width() -> int:
+    import shutil
+
+    return shutil.get_terminal_size((110, 24)).columns

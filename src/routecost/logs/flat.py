@@ -1,0 +1,503 @@
+"""Flat logs: one record a request, under our column names, common other ones, or a field map."""
+
+from __future__ import annotations
+
+import datetime as dt
+import fnmatch
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import polars as pl
+
+from routecost.errors import InputError, did_you_mean
+from routecost.schema import INPUT_KINDS, REQUEST, TOKEN_KINDS
+
+# Targets of a map beside the columns of a request: what they become is worked out in `canonical`.
+EXTRA_TARGETS: Final[dict[str, pl.DataType]] = {
+    "total_input_tokens": pl.Int64(),  # includes cached reads and cache writes, as OpenAI counts
+    "latency_s": pl.Float64(),
+    "ttft_s": pl.Float64(),
+}
+
+# Other names for a column, the likeliest first. A name stands once only.
+ALIASES: Final[dict[str, tuple[str, ...]]] = {
+    "request_id": ("request_id", "id", "requestId", "call_id"),
+    "session_id": ("session_id", "conversation_id", "sessionId", "thread_id"),
+    "user_id": ("user_id", "user", "userId", "end_user"),
+    "ts": ("ts", "timestamp", "time", "created_at", "start_time", "startTime", "datetime", "created", "date"),
+    "provider": ("provider", "custom_llm_provider", "provider_name"),
+    "model": ("model", "model_name", "response_model"),
+    "prompt": ("prompt", "user_message", "query", "question", "input"),
+    "system": ("system", "system_prompt", "instructions"),
+    "input_tokens": ("input_tokens",),
+    "total_input_tokens": ("total_input_tokens", "prompt_tokens", "tokens_prompt", "tokens_in", "request_tokens"),
+    "cache_read_tokens": ("cache_read_tokens", "cache_read_input_tokens", "cached_tokens", "cached_input_tokens"),
+    "cache_write_tokens": ("cache_write_tokens", "cache_creation_input_tokens"),
+    "output_tokens": ("output_tokens", "completion_tokens", "tokens_completion", "tokens_out", "response_tokens"),
+    "reasoning_tokens": ("reasoning_tokens", "tokens_reasoning"),
+    "cost_usd": ("cost_usd", "cost", "spend", "total_cost", "response_cost"),
+    "latency_ms": ("latency_ms", "duration_ms", "response_time_ms"),
+    "latency_s": ("latency_s", "duration_s", "latency_seconds", "duration_seconds"),
+    "ttft_ms": ("ttft_ms", "time_to_first_token_ms"),
+    "status": ("status", "status_code"),
+    "feature": ("feature", "endpoint", "prompt_name", "tag"),
+    "project": ("project", "project_id", "team"),
+    "task": ("task", "task_type"),
+    "model_override": ("model_override", "pinned_model"),
+    "feedback": ("feedback", "rating", "thumbs"),
+    "batch": ("batch", "is_batch"),
+    "gateway_cache_hit": ("gateway_cache_hit", "cache_hit"),
+}
+
+# OpenAI's name for cached tokens means that its input count includes them; Anthropic's means that it does not
+# (https://platform.openai.com/docs/guides/prompt-caching, https://docs.anthropic.com/en/docs/build-with-claude/prompt-caching).
+_INCLUSIVE_CACHE_NAMES = ("cached_tokens", "cached_input_tokens")
+
+_OK_WORDS = ("ok", "success", "succeeded", "successful", "completed", "complete", "true", "done", "incomplete")
+_THUMBS = {"up": 1.0, "thumbs_up": 1.0, "positive": 1.0, "down": -1.0, "thumbs_down": -1.0, "negative": -1.0}
+_INTERNAL = ("file", "line", "request_hash")
+_COUNTS = (*TOKEN_KINDS, "total_input_tokens", "reasoning_tokens", "web_searches", "images", "audio_seconds")
+MAX_COUNT: Final = 1 << 40  # a single request with more tokens than this is damage, and sums of them could overflow
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the records of one file map to requests.
+
+    fields: our column -> the path of theirs. constants: our column -> the value for every row.
+    types: their top-level field -> the strict type its values had in the sample (JSON only).
+    """
+
+    fields: Mapping[str, tuple[str, ...]]
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    by_file: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    start: dt.datetime | None = None
+    time_unit: Literal["s", "ms", "us", "ns"] | None = None
+    extra: tuple[str, ...] = ()
+    numeric: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
+
+    def for_file(self, name: str) -> Layout:
+        """The constants that the map gives for this file added to the general ones."""
+        added: dict[str, Any] = dict(self.constants)
+        for pattern, values in self.by_file:
+            if fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(Path(name).name, pattern):
+                added.update(values)
+        return replace(self, constants=added)
+
+
+def read_map(path: Path | str) -> Layout:
+    """A field map (YAML) as a layout. Raises InputError naming the file and the field.
+
+    columns: {THEIR_FIELD: our_column}  a dot in THEIR_FIELD goes into an object
+    constants: {our_column: value}      for every request
+    by_file: {"*_code.csv": {task: code}}
+    start: 2023-11-16T00:00:00Z         the moment from which numeric times count, in time_unit (s, ms, us, ns)
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: not a readable field map ({str(error).splitlines()[0]}).") from error
+    keys = ("columns", "constants", "by_file", "start", "time_unit")
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: a field map is a YAML mapping with {', '.join(keys)}; saw {type(content).__name__}.")
+    for key in content:
+        if key not in keys:
+            near = did_you_mean(str(key), keys)
+            raise InputError(f"{path}: unknown key {key!r}.{near} Expected {', '.join(keys)}.")
+    columns = _mapping(path, "columns", content.get("columns") or {})
+    constants = _mapping(path, "constants", content.get("constants") or {})
+    by_file = [
+        (str(p), _mapping(path, f"by_file.{p}", v))
+        for p, v in _mapping(path, "by_file", content.get("by_file") or {}).items()
+    ]
+    for where, target in [
+        *(("columns", t) for t in columns.values()),
+        *(("constants", t) for t in constants),
+        *((f"by_file.{p}", t) for p, v in by_file for t in v),
+    ]:
+        _check_target(path, where, target)
+    twice = {t for t in columns.values() if list(columns.values()).count(t) > 1}
+    if twice:
+        raise InputError(f"{path}: columns: {', '.join(sorted(twice))} is mapped from more than one field.")
+    unit = content.get("time_unit")
+    if unit not in (None, "s", "ms", "us", "ns"):
+        raise InputError(f"{path}: time_unit: saw {unit!r}, expected s, ms, us or ns.")
+    return Layout(
+        fields={target: tuple(str(theirs).split(".")) for theirs, target in columns.items()},
+        constants=constants,
+        by_file=by_file,
+        start=_start(path, content.get("start")),
+        time_unit=unit,
+    )
+
+
+def _mapping(path: Path | str, where: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: {where}: expected a mapping, saw {value!r}.")
+    return value
+
+
+def _check_target(path: Path | str, where: str, target: Any) -> None:
+    targets = [*(c for c in REQUEST if c not in _INTERNAL), *EXTRA_TARGETS]
+    if target not in targets:
+        near = did_you_mean(str(target), targets)
+        raise InputError(f"{path}: {where}: {target!r} is not a column of a request.{near}")
+
+
+def _start(path: Path | str, value: Any) -> dt.datetime | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            value = dt.datetime.fromisoformat(value)
+        except ValueError as error:
+            raise InputError(f"{path}: start: saw {value!r}, expected a moment like 2026-01-31T00:00:00Z.") from error
+    if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
+        value = dt.datetime(value.year, value.month, value.day)
+    if not isinstance(value, dt.datetime):
+        raise InputError(f"{path}: start: saw {value!r}, expected a moment like 2026-01-31T00:00:00Z.")
+    return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+
+
+def detect_layout(
+    name: str, records: Sequence[Mapping[str, Any]], given: Layout | None, extra: Sequence[str] = ()
+) -> Layout:
+    """The layout of a file from a sample of its records (values of any type), over the map that was `given`.
+
+    extra: raw fields that a `--by` asks for. Raises InputError when nothing of a request is recognised.
+    """
+    seen: dict[str, set[type]] = {}
+    for record in records:
+        for key, value in record.items():
+            seen.setdefault(key, set()).add(type(value))
+    base = (given or Layout(fields={})).for_file(name)
+    fields: dict[str, tuple[str, ...]] = dict(base.fields)
+    taken = {path[0] for path in fields.values()}
+    for column in [c for c in (*REQUEST, *EXTRA_TARGETS) if c not in _INTERNAL]:
+        if column in fields or column in base.constants:
+            continue
+        names = ALIASES.get(column, (column,))
+        theirs = next((n for n in names if n in seen and n not in taken), None)
+        # A column that the sample lacks may still come later, under our own name.
+        if theirs is None and names[0] not in taken and column not in EXTRA_TARGETS:
+            theirs = names[0]
+        if theirs is not None:
+            fields[column] = (theirs,)
+            taken.add(theirs)
+    notes: list[str] = []
+    if records:
+        _require_something(name, fields, base.constants, seen)
+        inclusive = fields.get("cache_read_tokens", ("",))[-1] in _INCLUSIVE_CACHE_NAMES
+        if inclusive and fields.get("input_tokens") == ("input_tokens",) and "input_tokens" in seen and not given:
+            fields["total_input_tokens"] = fields.pop("input_tokens")
+            notes.append(
+                f"{name}: input_tokens is read as the total that includes {fields['cache_read_tokens'][-1]} "
+                "(OpenAI's way of counting); a --map with `input_tokens: input_tokens` says otherwise"
+            )
+    if "total_input_tokens" in fields and fields["total_input_tokens"][0] in seen:
+        unsampled = fields.get("input_tokens")
+        if unsampled is not None and unsampled[0] not in seen:
+            del fields["input_tokens"]
+    numeric = frozenset(k for k, types in seen.items() if types <= {int, float, type(None)} and types != {type(None)})
+    missing = [c for c in extra if c not in REQUEST and c not in seen]
+    if missing and records:
+        near = did_you_mean(missing[0], [*REQUEST, *seen])
+        raise InputError(f"{name}: no field {missing[0]!r} to group by.{near} Fields seen: {', '.join(sorted(seen))}.")
+    return replace(
+        base,
+        fields=fields,
+        extra=tuple(c for c in extra if c not in REQUEST),
+        numeric=numeric,
+        notes=tuple(notes),
+    )
+
+
+def _require_something(
+    name: str, fields: Mapping[str, tuple[str, ...]], constants: Mapping[str, Any], seen: Mapping[str, Any]
+) -> None:
+    anchors = ("model", "input_tokens", "total_input_tokens", "output_tokens", "prompt", "cost_usd", "task")
+    if any(c in constants or (c in fields and fields[c][0] in seen) for c in anchors):
+        return
+    raise InputError(
+        f"{name}: no request recognised. Fields seen: {', '.join(sorted(seen)) or 'none'}. Expected some of model, "
+        "input_tokens (or prompt_tokens), output_tokens (or completion_tokens), ts, prompt. If they have other names, "
+        "write a field map and pass it with --map:  columns: {THEIR_FIELD: input_tokens, ...}"
+    )
+
+
+def json_schema(layout: Layout, columns: Sequence[str], *, strict: bool) -> dict[str, pl.DataType]:
+    """The Polars schema that reads these columns of a JSON line.
+
+    strict: counts and amounts are numbers, so that a line that breaks the rule fails the fast way; else everything is
+    text and `canonical` judges it.
+    """
+    tree: dict[str, Any] = {}
+    wanted = [(layout.fields[c], c) for c in (*columns, *EXTRA_TARGETS) if c in layout.fields]
+    for path, column in [*wanted, *(((c,), "") for c in layout.extra)]:
+        node = tree
+        for step in path[:-1]:
+            node = node.setdefault(step, {})
+            if not isinstance(node, dict):
+                raise InputError(f"the map reads {'.'.join(path)} as well as {step} itself: map one of them.")
+        node[path[-1]] = _json_type(column, path, layout) if strict else pl.String()
+    return {name: _struct(value) for name, value in tree.items()}
+
+
+def _struct(value: Any) -> pl.DataType:
+    if isinstance(value, dict):
+        return pl.Struct({name: _struct(v) for name, v in value.items()})
+    return value  # type: ignore[no-any-return]
+
+
+def _json_type(column: str, path: tuple[str, ...], layout: Layout) -> pl.DataType:
+    dtype = REQUEST.get(column) or EXTRA_TARGETS.get(column) or pl.String()
+    if column in _COUNTS or column in ("attempt", "n_messages"):
+        return pl.Int64()
+    if dtype == pl.Float64() and column != "feedback":
+        return pl.Float64()
+    if column == "ts" and len(path) == 1 and path[0] in layout.numeric:
+        return pl.Float64()
+    return pl.String()
+
+
+def canonical(raw: pl.DataFrame, layout: Layout, columns: Sequence[str]) -> pl.DataFrame:
+    """Records as requests: `columns` of schema.REQUEST with their types, the extra raw fields as text under `raw:NAME`,
+    and `reject`, the reason why a record is not a request (null when it is)."""
+    out: dict[str, pl.Series] = {}
+    reject = pl.Series("reject", [None], pl.String).new_from_index(0, raw.height)
+    for column, values in _values(raw, layout, columns):
+        if column in _COUNTS:
+            out[column], wrong = _count(values)
+            if wrong is not None:
+                reason = pl.format(f"{column}: expected a whole number of at least 0, saw {{}}", pl.col("seen"))
+                seen = values.cast(pl.String).str.slice(0, 40).alias("seen")
+                reject = reject.zip_with(~wrong | reject.is_not_null(), pl.select(seen).select(reason).to_series())
+        elif column == "ts":
+            out[column] = _moment(values, layout)
+        elif column == "status":
+            out[column] = _status(values)
+        elif column == "feedback":
+            out[column] = _feedback(values)
+        elif column == "needs":
+            out[column] = _needs(values)
+        else:
+            out[column] = _plain(values, REQUEST.get(column) or EXTRA_TARGETS[column])
+    reject = _derive(out, reject)
+    height = raw.height
+    return pl.DataFrame(
+        [
+            *(out[c].alias(c) if c in out else _nulls(c, REQUEST[c], height) for c in columns),
+            *(
+                _text(raw[c]).alias(f"raw:{c}") if c in raw.columns else _nulls(f"raw:{c}", pl.String(), height)
+                for c in layout.extra
+            ),
+            reject.alias("reject"),
+        ]
+    )
+
+
+def _values(raw: pl.DataFrame, layout: Layout, columns: Sequence[str]) -> list[tuple[str, pl.Series]]:
+    wanted = {*columns, *EXTRA_TARGETS}
+    found: list[tuple[str, pl.Series]] = []
+    for column, path in layout.fields.items():
+        if column not in wanted or path[0] not in raw.columns:
+            continue
+        values = raw[path[0]]
+        for step in path[1:]:
+            inside = isinstance(values.dtype, pl.Struct) and step in [f.name for f in values.dtype.fields]
+            values = values.struct.field(step) if inside else pl.Series([None], dtype=pl.Null)
+        if values.null_count() < values.len():
+            found.append((column, values))
+    for column, value in layout.constants.items():
+        if column in wanted:
+            found.append((column, pl.Series([value]).new_from_index(0, raw.height)))
+    return found
+
+
+def _nulls(name: str, dtype: pl.DataType, height: int) -> pl.Series:
+    return pl.Series(name, [None], dtype).new_from_index(0, height)
+
+
+def _derive(out: dict[str, pl.Series], reject: pl.Series) -> pl.Series:
+    """Columns of EXTRA_TARGETS turned into ours, in place; the reject reasons with what cannot be so added."""
+    for seconds, ours in (("latency_s", "latency_ms"), ("ttft_s", "ttft_ms")):
+        if seconds in out:
+            scaled = out.pop(seconds) * 1000
+            out[ours] = out[ours].zip_with(out[ours].is_not_null(), scaled) if ours in out else scaled
+    if "total_input_tokens" in out:
+        total = out.pop("total_input_tokens")
+        inside = pl.Series([0]).new_from_index(0, total.len())
+        for kind in INPUT_KINDS[1:]:
+            if kind in out:
+                inside = inside + out[kind].fill_null(0)
+        uncached = total - inside
+        wrong = (uncached < 0).fill_null(False)
+        if wrong.any():
+            text = "cached tokens: expected at most the whole input, saw " + inside.cast(pl.String)
+            reject = reject.zip_with(~wrong | reject.is_not_null(), text + " of " + total.cast(pl.String))
+            uncached = uncached.clip(0, None)
+        given = out.get("input_tokens")
+        out["input_tokens"] = uncached if given is None else given.zip_with(given.is_not_null(), uncached)
+    if "reasoning_tokens" in out and "output_tokens" in out:
+        part, whole = out["reasoning_tokens"], out["output_tokens"]
+        wrong = (part > whole).fill_null(False)
+        if wrong.any():
+            text = "reasoning_tokens: expected at most the output, saw " + part.cast(pl.String)
+            reject = reject.zip_with(~wrong | reject.is_not_null(), text + " of " + whole.cast(pl.String))
+    return reject
+
+
+def _count(values: pl.Series) -> tuple[pl.Series, pl.Series | None]:
+    """The counts, null where what stands there is not one, and where that is (None: nowhere)."""
+    dtype = values.dtype
+    if dtype.is_integer():
+        low, high = values.min(), values.max()
+        if low is None or (0 <= low and high <= MAX_COUNT):  # type: ignore[operator]
+            return values.cast(pl.Int64), None
+        wrong = ((values < 0) | (values > MAX_COUNT)).fill_null(False)
+        return pl.select(pl.when(~wrong).then(values)).to_series().cast(pl.Int64), wrong
+    if dtype.is_numeric():
+        number = values.cast(pl.Float64)
+        present = values.is_not_null()
+    elif dtype == pl.String:
+        text = values.str.strip_chars()
+        thousands = text.str.contains(r"^\d{1,3}(,\d{3})+$")
+        if thousands.any():
+            text = text.str.replace_all(",", "").zip_with(thousands.fill_null(False), text)
+        present = text.is_not_null() & ~text.str.to_lowercase().is_in(["", "null", "none"]).fill_null(False)
+        number = text.cast(pl.Float64, strict=False)
+    else:
+        present = values.is_not_null()
+        number = _nulls("", pl.Float64(), values.len())
+    good = (number.is_finite() & (number >= 0) & (number <= MAX_COUNT) & (number == number.floor())).fill_null(False)
+    counts = pl.select(pl.when(good & present).then(number)).to_series().cast(pl.Int64)
+    wrong = present & ~good
+    return counts, wrong if wrong.any() else None
+
+
+def _moment(values: pl.Series, layout: Layout) -> pl.Series:
+    utc = pl.Datetime("us", "UTC")
+    dtype = values.dtype
+    if isinstance(dtype, pl.Datetime):
+        aware = values if dtype.time_zone else values.dt.replace_time_zone("UTC")
+        return aware.dt.convert_time_zone("UTC").cast(utc)
+    if dtype == pl.Date:
+        return values.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    if dtype.is_numeric():
+        return _epoch(values.cast(pl.Float64), layout)
+    text = values.cast(pl.String)
+    if layout.start is not None or layout.time_unit is not None:
+        return _first(_epoch(text.cast(pl.Float64, strict=False), layout), lambda: _iso(text))
+    return _first(_iso(text), lambda: _epoch(text.str.strip_chars().cast(pl.Float64, strict=False), layout))
+
+
+def _first(values: pl.Series, other: Callable[[], pl.Series]) -> pl.Series:
+    """`values`, and `other` (worked out only when needed) where they are null."""
+    return values if values.null_count() == 0 else values.zip_with(values.is_not_null(), other())
+
+
+def _iso(text: pl.Series) -> pl.Series:
+    """RFC 3339, and its common relaxations: no zone (UTC), a space for the T, no seconds, a day alone."""
+    utc = pl.Datetime("us", "UTC")
+    moments = text.str.strptime(utc, "%+", strict=False)
+    if moments.null_count() == text.null_count():
+        return moments
+    loose = text.str.strip_chars().str.replace(" ", "T").str.replace(r"(?i)T?utc$", "Z")
+    loose = loose.str.replace(r"([+-]\d{2})(\d{2})?$", "$1:$2").str.replace(r"([+-]\d{2}):$", "$1:00")
+    day_alone = text.str.strip_chars().str.contains(r"^\d{4}-\d{2}-\d{2}$").fill_null(False)
+    loose = loose.zip_with(~day_alone, text.str.strip_chars() + "T00:00:00")
+    zoned = loose.str.contains(r"(?i)T.*(z|[+-]\d{2}:\d{2})$").fill_null(False)
+    loose = loose.zip_with(zoned, loose + "Z").str.replace(r"(T\d{2}:\d{2})([Zz+-])", "$1:00$2")
+    return moments.zip_with(moments.is_not_null(), loose.str.strptime(utc, "%+", strict=False))
+
+
+def _epoch(number: pl.Series, layout: Layout) -> pl.Series:
+    """Seconds, milli-, micro- or nanoseconds since 1970 (told apart by size), or since the map's start."""
+    scale = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
+    n = pl.col("n")
+    if layout.start is not None:
+        micros = n * scale[layout.time_unit or "s"] + layout.start.timestamp() * 1e6
+    elif layout.time_unit is not None:
+        micros = n * scale[layout.time_unit]
+    else:
+        micros = pl.coalesce(
+            pl.when(n > 1e17).then(n * 1e-3),
+            pl.when(n > 1e14).then(n),
+            pl.when(n > 1e11).then(n * 1e3),
+            pl.when(n > 1e8).then(n * 1e6),
+        )
+    # beyond these years it is not a time, and a cast would overflow
+    sane = pl.when(micros.is_finite() & (micros.abs() < 9e15)).then(micros)
+    moment = sane.round().cast(pl.Int64).cast(pl.Datetime("us", "UTC"))
+    return number.alias("n").to_frame().select(moment).to_series()
+
+
+def _status(values: pl.Series) -> pl.Series:
+    text = values.cast(pl.String)
+    if (text == "ok").all() and text.null_count() == 0:
+        return text
+    word = pl.col("s").str.strip_chars().str.to_lowercase()
+    good = word.is_null() | word.is_in(["", "0", "0.0", *_OK_WORDS]) | word.str.contains(r"^2\d\d(\.0)?$")
+    return text.alias("s").to_frame().select(pl.when(good).then(pl.lit("ok")).otherwise(pl.lit("error"))).to_series()
+
+
+def _feedback(values: pl.Series) -> pl.Series:
+    if values.dtype == pl.Boolean:
+        number = values.cast(pl.Float64) * 2 - 1
+    elif values.dtype.is_numeric():
+        number = values.cast(pl.Float64)
+    else:
+        word = values.cast(pl.String).str.strip_chars().str.to_lowercase()
+        number = word.replace_strict(_THUMBS, default=None, return_dtype=pl.Float64)
+        number = _first(number, lambda: word.cast(pl.Float64, strict=False))
+    return pl.select(pl.when(number.is_between(-1, 1)).then(number)).to_series()
+
+
+def _needs(values: pl.Series) -> pl.Series:
+    """Capabilities as sorted, comma-joined text: from a list, JSON text of a list, or text with commas."""
+    if isinstance(values.dtype, pl.List):
+        items = values.cast(pl.List(pl.String))
+    else:
+        items = values.cast(pl.String).str.replace_all(r"[\[\]\"'\s]", "").str.split(",")
+    joined = items.list.eval(pl.element().filter(pl.element() != "")).list.unique().list.sort().list.join(",")
+    return pl.select(pl.when(joined != "").then(joined)).to_series()
+
+
+def _plain(values: pl.Series, target: pl.DataType) -> pl.Series:
+    if target == pl.String():
+        text = _text(values)
+        empty = text == ""
+        return pl.select(pl.when(~empty).then(text)).to_series() if empty.any() else text
+    if target == pl.Boolean():
+        if values.dtype == pl.Boolean:
+            return values
+        word = values.cast(pl.String).str.strip_chars().str.to_lowercase()
+        known = {"true": True, "1": True, "yes": True, "1.0": True, "false": False, "0": False, "no": False, "0.0": False}
+        return word.replace_strict(known, default=None, return_dtype=pl.Boolean)
+    if values.dtype == target:
+        number = values
+    elif values.dtype.is_numeric() or values.dtype == pl.Boolean:
+        number = values.cast(target, strict=False)
+    else:
+        number = values.cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False).cast(target, strict=False)
+    if target.is_float():
+        sane = number.is_finite() & (number >= 0)
+        return number if sane.all() else pl.select(pl.when(sane).then(number)).to_series()
+    return number
+
+
+def _text(values: pl.Series) -> pl.Series:
+    if values.dtype == pl.String:
+        return values
+    if isinstance(values.dtype, pl.Struct):
+        return values.struct.json_encode()
+    if isinstance(values.dtype, pl.List | pl.Array):
+        if isinstance(values.dtype.inner, pl.Struct | pl.List | pl.Array):
+            return _nulls("", pl.String(), values.len())
+        return values.cast(pl.List(pl.String)).list.join("\n")
+    return values.cast(pl.String)

@@ -1,0 +1,1 @@
+"""The compositions: logs to usage, usage to answers."""

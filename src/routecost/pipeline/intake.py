@@ -1,0 +1,515 @@
+"""Logs and usage files to one usage, with every line accounted for."""
+
+from __future__ import annotations
+
+import collections
+import datetime as dt
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from routecost import logs, tasks
+from routecost.errors import InputError, UsageError
+from routecost.prices import Book
+from routecost.routing import Override, Table, rule_expression
+from routecost.schema import CELL_KEY, REQUEST
+from routecost.usage import Sessions, Settings, Usage, empty, is_usage_file, merge, prepare, read_usage, subtract, tally
+from routecost.usage.cells import Unit, check_size
+from routecost.usage.sessions import Narrow, narrow, unplace
+
+EXAMPLES = 3
+_TEXT = ("prompt", "system", "previous_prompt")
+_COMPACT_ROWS = 400_000
+# Columns that no command of the present asks a log for.
+_UNUSED = ("file", "line", "request_hash", "previous_prompt")
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something stands: a file and a line."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A kind of trouble with the input: its code, how often, a sentence for the first one, and where the first are."""
+
+    code: str
+    count: int
+    reason: str
+    places: tuple[Place, ...] = ()
+
+
+@dataclass(frozen=True)
+class Options:
+    """How logs are read and counted. See the command line's help for each."""
+
+    by: tuple[str, ...] = ()
+    since: dt.datetime | None = None
+    until: dt.datetime | None = None
+    field_map: Path | None = None
+    task_rules: Path | None = None
+    classify: bool = True
+    unit: Unit = "auto"
+    rejects: Path | None = None
+    workers: int | None = None
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What was read: the usage, what was rejected and why, ids that stood twice, and remarks."""
+
+    usage: Usage
+    rejected: tuple[Fault, ...] = ()
+    duplicates: tuple[Place, ...] = ()
+    damaged: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    files: int = 0
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        return self.usage.counts
+
+    def to_polars(self) -> pl.DataFrame:
+        """The cells."""
+        return self.usage.cells
+
+
+def find_paths(paths: Sequence[str]) -> list[str]:
+    """The paths given, or what a command without a path means. Raises UsageError naming the ways to give one."""
+    if paths:
+        return list(paths)
+    if os.path.exists("usage.parquet"):
+        return ["usage.parquet"]
+    found = sorted(str(p) for p in Path().glob("logs*") if p.is_dir() or p.suffix in _ENDINGS)
+    if found:
+        return found
+    raise UsageError(
+        "no log given, and none found here. Name one (`routecost analyze logs.jsonl`), pipe one in "
+        "(`... | routecost analyze -`), or put a usage.parquet or logs* in this folder."
+    )
+
+
+_ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".parquet", ".gz", ".zst")
+
+
+def read(
+    paths: Sequence[str],
+    book: Book,
+    *,
+    tables: Sequence[Table] = (),
+    options: Options | None = None,
+    progress: Progress | None = None,
+) -> Intake:
+    """Everything in `paths` (logs and usage files) as one usage, counted for these tables and this price book.
+
+    Raises InputError where a file is not what it should be, or a usage file lacks what a table or option needs.
+    """
+    options = options or Options()
+    usage_files = [p for p in paths if p != "-" and is_usage_file(p)]
+    log_paths = [p for p in paths if p not in usage_files]
+    sources: list[logs.Source] = []
+    for source in logs.find_sources(log_paths):
+        if source.kind == "parquet" and is_usage_file(source.path):
+            usage_files.append(source.path)
+        else:
+            sources.append(source)
+    overrides = _request_rules(tables)
+    tallied = [_filtered(read_usage(p), options, p) for p in usage_files]
+    if tallied:
+        settings = tallied[0].settings
+        _require(tallied, usage_files, overrides, options)
+    else:
+        settings = Settings(
+            edges=book.edges,
+            slots=book.slots,
+            by=tuple(b for b in options.by if b not in CELL_KEY),
+            unit=options.unit,
+            group_features=any("feature" in t.cell_keys() for t in tables),
+            rules={o.key: str(o) for o in overrides},
+        )
+    if not sources and not tallied:
+        raise InputError("nothing to read: no file among " + ", ".join(paths))
+    parts = list(tallied)
+    intake = Intake(empty(settings))
+    if sources:
+        intake = _read_logs(sources, settings, overrides, options, progress)
+        parts.append(intake.usage)
+    usage = merge(parts)
+    check_size(usage.cells, usage.settings)
+    return replace(intake, usage=usage, files=len(sources) + len(tallied))
+
+
+def _request_rules(tables: Sequence[Table]) -> tuple[Override, ...]:
+    rules = {o.key: o for table in tables for o in table.request_rules()}
+    return tuple(rules[key] for key in sorted(rules))
+
+
+def _require(usages: Sequence[Usage], files: Sequence[str], overrides: Sequence[Override], options: Options) -> None:
+    """Refuse usage files that lack what is asked of them, with the command that adds it."""
+    for usage, file in zip(usages, files, strict=True):
+        lacking = [o for o in overrides if o.key not in usage.settings.rules]
+        if lacking:
+            raise InputError(
+                f"{file} was tallied without the rule{'s' if len(lacking) > 1 else ''} "
+                f"{'; '.join(str(o) for o in lacking)}: they read the request itself, which a usage file does not keep. "
+                "Tally the log again with the table:  routecost tally LOG... --table TABLE.yaml -o usage.parquet"
+            )
+        missing = [b for b in options.by if b not in CELL_KEY and b not in usage.settings.by]
+        if missing:
+            raise InputError(
+                f"{file} was tallied without the key {missing[0]!r}. It has {', '.join([*CELL_KEY, *usage.settings.by])}. "
+                f"Tally the log again:  routecost tally LOG... --by {missing[0]} -o usage.parquet"
+            )
+        if options.unit != "auto" and usage.settings.unit != options.unit:
+            raise InputError(
+                f"{file} was tallied with the unit {usage.settings.unit!r}, not {options.unit!r}. "
+                f"Tally the log again:  routecost tally LOG... --unit {options.unit} -o usage.parquet"
+            )
+
+
+def require_prices(usage: Usage, book: Book, models: Sequence[str]) -> None:
+    """Refuse a usage whose bands or slots do not tell apart what the prices of its models, and of `models`, do."""
+    pairs = usage.cells.select("provider", "model").unique().rows()
+    refs = {ref.key: ref for p, m in [*pairs, *((None, m) for m in models)] if (ref := book.resolve(p, m)) is not None}
+    for what, needed, have in (
+        ("context bands", book.edges_of(refs.values()), usage.settings.edges),
+        ("times of day", book.slots_of(refs.values()), usage.settings.slots),
+    ):
+        lacking = sorted(set(needed) - set(have))
+        if lacking:
+            raise InputError(
+                f"the usage was tallied without the {what} {', '.join(f'{x:,}' for x in lacking)} that this price book "
+                "needs. Tally the log again with it:  routecost tally LOG... [--pricing FILE] -o usage.parquet"
+            )
+
+
+def _filtered(usage: Usage, options: Options, file: str) -> Usage:
+    """A usage file cut to whole days. Its groups and histograms cannot be cut, so that needs the log."""
+    if options.since is None and options.until is None:
+        return usage
+    for name, moment in (("--since", options.since), ("--until", options.until)):
+        if moment is not None and moment.time() != dt.time():
+            raise InputError(f"{file} keeps days, so {name} must be the beginning of one; saw {moment.isoformat()}.")
+    inside = pl.lit(True)
+    if options.since is not None:
+        inside = inside & (pl.col("day") >= options.since.date())
+    if options.until is not None:
+        inside = inside & (pl.col("day") < options.until.date())
+    cells = usage.cells.filter(inside.fill_null(False))
+    if cells.height == usage.cells.height:
+        return usage
+    outside = usage.requests - int(cells["requests"].sum())
+    counts = {**usage.counts, "outside": usage.counts.get("outside", 0) + outside}
+    bare = empty(usage.settings)
+    # without groups there is no interval, and the output says so: a part of the groups would be a wrong one
+    return replace(usage, cells=cells, groups=bare.groups, histograms=bare.histograms, carry=bare.carry, counts=counts)
+
+
+# --- logs -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Work:
+    """What all chunks of a run share."""
+
+    settings: Settings
+    options: Options
+    rules: tasks.Rules
+    rule: pl.Expr | None
+    columns: list[str]
+    predict: tasks.Predict | None
+    needs_text: bool
+    keep: pl.Expr | None
+
+
+@dataclass(frozen=True)
+class _Result:
+    usage: Usage
+    narrow: Narrow
+    rejects: tuple[logs.Reject, ...]
+    lines: int
+    outside: int
+    undated: int
+    tasks_from: Mapping[str, int]
+
+
+@dataclass
+class _Account:
+    """What is counted beside usage while reading."""
+
+    counts: collections.Counter[str] = field(default_factory=collections.Counter)
+    faults: dict[str, list[Any]] = field(default_factory=dict)
+    per_file: collections.Counter[int] = field(default_factory=collections.Counter)
+    damaged: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def _read_logs(
+    sources: Sequence[logs.Source],
+    settings: Settings,
+    overrides: Sequence[Override],
+    options: Options,
+    progress: Progress | None,
+) -> Intake:
+    given = logs.read_map(options.field_map) if options.field_map else None
+    account = _Account()
+    raw_by = tuple(b for b in settings.by if b not in REQUEST and b not in ("month", "week", "hour"))
+    layouts = []
+    for source in sources:
+        layouts.append(logs.layout_of(source, given, raw_by))
+        account.notes.extend(layouts[-1].notes)
+    work = _work(settings, overrides, options)
+    sessions = Sessions()
+    parts: list[Usage] = []
+    total = sum(s.size for s in sources)
+    done = 0
+    writer = _RejectWriter(options.rejects)
+    for index, ordinal, size, result in _results(sources, layouts, work, account, options.workers):
+        _count(account, index, ordinal, result, writer)
+        parts.append(result.usage)
+        sessions.add(result.narrow)
+        if sum(p.cells.height + p.groups.height for p in parts) > _COMPACT_ROWS:
+            parts = [merge(parts)]
+            check_size(parts[0].cells, settings)
+        done += size
+        if progress is not None:
+            progress(done, total)
+    usage = merge(parts) if parts else empty(settings)
+    repeated = sessions.repeated()
+    dropped = np.empty(0, np.uint64)
+    duplicates: tuple[Place, ...] = ()
+    if repeated.size:
+        extra, dropped = _later_copies(repeated, sources, layouts, work)
+        usage = subtract(usage, extra)
+        duplicates = _places(sources, [unplace(int(p)) for p in dropped[:EXAMPLES]])
+        account.counts["duplicates"] = len(dropped)
+    usage = replace(
+        usage,
+        carry=sessions.carry(dropped),
+        counts=dict(account.counts),
+        sources=tuple({"name": _public_name(s), "lines": account.per_file[i]} for i, s in enumerate(sources)),
+        settings=replace(usage.settings, task_rules=work.rules.version),
+    )
+    rejected = tuple(
+        Fault(code, n, reason, _places(sources, places)) for code, (n, reason, places) in sorted(account.faults.items())
+    )
+    writer.finish(sources)
+    return Intake(usage, rejected, duplicates, tuple(account.damaged), tuple(account.notes))
+
+
+def _public_name(source: logs.Source) -> str:
+    return source.name if source.name == "stdin" or logs.is_object_store(source.path) else Path(source.name).name
+
+
+def _work(settings: Settings, overrides: Sequence[Override], options: Options) -> _Work:
+    rules = tasks.read_rules(options.task_rules)
+    keep = None
+    if options.since is not None:
+        keep = pl.col("ts") >= options.since
+    if options.until is not None:
+        before = pl.col("ts") < options.until
+        keep = before if keep is None else keep & before
+    columns = [c for c in REQUEST if c not in _UNUSED]
+    return _Work(
+        settings,
+        options,
+        rules,
+        rule_expression(overrides) if overrides else None,
+        columns,
+        _lazy_predict() if options.classify else None,
+        bool(overrides),
+        keep,
+    )
+
+
+def _lazy_predict() -> tasks.Predict:
+    """The bundled classifier, loaded when the first prompt needs it: most labelled logs never do."""
+    import threading
+
+    lock = threading.Lock()
+    loaded: list[Any] = []
+
+    def predict(prompts: pl.Series) -> pl.DataFrame:
+        with lock:
+            if not loaded:
+                from routecost import classifier
+
+                loaded.append(classifier.load())
+        return loaded[0].predict(prompts)  # type: ignore[no-any-return]
+
+    return predict
+
+
+def _results(
+    sources: Sequence[logs.Source],
+    layouts: Sequence[logs.Layout],
+    work: _Work,
+    account: _Account,
+    workers: int | None,
+) -> Iterator[tuple[int, int, int, _Result]]:
+    """(source, chunk, bytes, result) in the order of the input, worked out by threads (Polars lets them run)."""
+    threads = workers or min(8, os.cpu_count() or 1)
+    waiting: collections.deque[tuple[int, int, int, Future[_Result]]] = collections.deque()
+    pool = ThreadPoolExecutor(threads)
+    try:
+        for index, (source, layout) in enumerate(zip(sources, layouts, strict=True)):
+            try:
+                for chunk in logs.chunks(source, layout):
+                    waiting.append((index, chunk.ordinal, chunk.size, pool.submit(_process, chunk, index, work)))
+                    if len(waiting) > threads:
+                        i, ordinal, size, future = waiting.popleft()
+                        yield i, ordinal, size, future.result()
+            except logs.DamagedError as error:
+                account.damaged.append(str(error))
+        while waiting:
+            i, ordinal, size, future = waiting.popleft()
+            yield i, ordinal, size, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _process(chunk: logs.Chunk, index: int, work: _Work) -> _Result:
+    parsed, requests = _requests(chunk, work)
+    height = requests.height
+    if work.keep is not None:
+        requests = requests.filter(work.keep.fill_null(False))
+    prepared = prepare(requests, work.settings)
+    source = requests["task_source"].drop_nulls().value_counts() if requests.height else None
+    return _Result(
+        tally(prepared, work.settings),
+        narrow(requests, prepared, requests["row"], index, chunk.ordinal),
+        parsed.rejects,
+        parsed.lines,
+        height - requests.height,
+        requests["ts"].null_count(),
+        dict(source.iter_rows()) if source is not None else {},
+    )
+
+
+def _requests(chunk: logs.Chunk, work: _Work) -> tuple[logs.Parsed, pl.DataFrame]:
+    """A chunk's requests with their task and rule. Prompts are read only where something must look at them."""
+    if not work.needs_text:
+        parsed = chunk.parse([c for c in work.columns if c not in _TEXT])
+        frame = parsed.requests
+        if frame["task"].null_count() == 0:
+            return parsed, _ruled(tasks.classify(frame, None, work.rules), work)
+        # once some lack a label, later chunks are likely to as well
+        work.needs_text = True
+    parsed = chunk.parse(work.columns)
+    return parsed, _ruled(tasks.classify(parsed.requests, work.predict, work.rules), work)
+
+
+def _ruled(frame: pl.DataFrame, work: _Work) -> pl.DataFrame:
+    return frame if work.rule is None else frame.with_columns(work.rule.alias("rule"))
+
+
+def _count(account: _Account, index: int, ordinal: int, result: _Result, writer: _RejectWriter) -> None:
+    account.counts["lines"] += result.lines
+    account.counts["rejected"] += len(result.rejects)
+    account.counts["outside"] += result.outside
+    account.counts["undated"] += result.undated
+    for source, n in result.tasks_from.items():
+        account.counts[f"task_from_{source}"] += n
+    account.per_file[index] += result.lines
+    for reject in result.rejects:
+        entry = account.faults.setdefault(reject.code, [0, reject.reason, []])
+        entry[0] += 1
+        if len(entry[2]) < EXAMPLES:
+            entry[2].append((index, ordinal, reject.row))
+        writer.add(index, ordinal, reject)
+
+
+def _later_copies(
+    repeated: np.ndarray[Any, Any],
+    sources: Sequence[logs.Source],
+    layouts: Sequence[logs.Layout],
+    work: _Work,
+) -> tuple[Usage, np.ndarray[Any, Any]]:
+    """The usage of all but one of the requests with the same id, and their places. The one that stays is the earliest,
+    and among equals the one whose content sorts first: the order of lines and files does not matter."""
+    by_chunk: dict[int, dict[int, list[tuple[int, int]]]] = {}
+    for number in repeated.tolist():
+        source, chunk, row = unplace(number)
+        by_chunk.setdefault(source, {}).setdefault(chunk, []).append((row, number))
+    frames: list[pl.DataFrame] = []
+    for index, wanted in by_chunk.items():
+        for chunk in logs.chunks(sources[index], layouts[index], wanted.keys()):
+            _, requests = _requests(chunk, work)
+            members = pl.DataFrame(wanted[chunk.ordinal], schema={"row": pl.Int64, "place": pl.UInt64}, orient="row")
+            requests = requests.join(members, on="row", how="inner", maintain_order="left")
+            prepared = prepare(requests, work.settings)
+            frames.append(
+                prepared.with_columns(
+                    requests["request_id"].alias("_id"),
+                    requests["ts"].alias("_ts"),
+                    requests["session_id"].hash(3).alias("_session"),
+                    requests["place"].alias("_place"),
+                )
+            )
+    members = pl.concat(frames)
+    content = pl.struct(pl.exclude("_id", "_ts", "_place")).hash(5)
+    ordered = members.with_columns(_content=content).sort("_id", "_ts", "_content", "_place", nulls_last=True)
+    later = ordered.filter(pl.col("_id") == pl.col("_id").shift(1))
+    places = np.sort(later["_place"].to_numpy())
+    return tally(later.select(pl.exclude("^_.*$")), work.settings), places
+
+
+def _places(sources: Sequence[logs.Source], places: Sequence[tuple[int, int, int]]) -> tuple[Place, ...]:
+    by_source: dict[int, list[tuple[int, int]]] = {}
+    for index, ordinal, row in places:
+        by_source.setdefault(index, []).append((ordinal, row))
+    lines = {index: logs.locate(sources[index], wanted) for index, wanted in by_source.items()}
+    return tuple(Place(sources[i].name, lines[i][o, r]) for i, o, r in places if (o, r) in lines[i])
+
+
+class _RejectWriter:
+    """Rejected lines as JSONL (file, line, code, reason, text), readable by their owner only: they hold prompts."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._held = tempfile.TemporaryFile("w+", encoding="utf-8") if path is not None else None
+        self._places: dict[int, list[tuple[int, int]]] = {}
+
+    def add(self, source: int, ordinal: int, reject: logs.Reject) -> None:
+        if self._held is not None:
+            self._places.setdefault(source, []).append((ordinal, reject.row))
+            self._held.write(json.dumps([source, ordinal, reject.row, reject.code, reject.reason, reject.text]) + "\n")
+
+    def finish(self, sources: Sequence[logs.Source]) -> None:
+        """Line numbers are only known now: they cost a pass over the files that have rejects."""
+        if self._path is None or self._held is None:
+            return
+        lines = {index: logs.locate(sources[index], places) for index, places in self._places.items()}
+        self._held.seek(0)
+        try:
+            with open(self._path, "w", encoding="utf-8", opener=_private) as file:
+                for held in self._held:
+                    index, ordinal, row, code, reason, text = json.loads(held)
+                    line = lines[index].get((ordinal, row))
+                    entry = {"file": sources[index].name, "line": line, "code": code, "reason": reason, "text": text}
+                    file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise InputError(f"{self._path}: cannot be written ({error.strerror}). Choose another --rejects.") from error
+        finally:
+            self._held.close()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+

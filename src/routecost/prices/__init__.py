@@ -1,0 +1,41 @@
+"""Prices: what a model charges, and what requests and cells cost."""
+
+from __future__ import annotations
+
+from routecost.prices.book import Book, freeze, read_prices
+from routecost.prices.check import Check, Named, check
+from routecost.prices.listing import (
+    Listed,
+    ModelPrices,
+    RateRow,
+    TierPrices,
+    list_models,
+    list_tiers,
+    show_model,
+)
+from routecost.prices.models import Model, ModelRef
+from routecost.prices.pricing import COST_KINDS, REASONS, price, price_kinds, rates, rates_at
+
+__all__ = [
+    "COST_KINDS",
+    "REASONS",
+    "Book",
+    "Check",
+    "Listed",
+    "Model",
+    "ModelPrices",
+    "ModelRef",
+    "Named",
+    "RateRow",
+    "TierPrices",
+    "check",
+    "freeze",
+    "list_models",
+    "list_tiers",
+    "price",
+    "price_kinds",
+    "rates",
+    "rates_at",
+    "read_prices",
+    "show_model",
+]

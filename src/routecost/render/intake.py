@@ -1,0 +1,160 @@
+"""What was read, what was left out, and how much of the traffic has a price."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from routecost.pipeline.analysis import Coverage, Period, Scale
+from routecost.pipeline.intake import Intake
+from routecost.prices import REASONS
+from routecost.render import Column, Section
+
+UNCLASSIFIED = "unclassified"
+NOBODY = "(none)"
+
+
+def intake_lines(intake: Intake, period: Period, coverage: Coverage, book_version: str) -> list[str]:
+    """The first sentences of a result."""
+    files = f"{intake.files} file{'s' if intake.files != 1 else ''}"
+    when = _when(period)
+    lines = [f"Read {coverage.requests:,} requests from {files}{when}." if intake.files else f"{coverage.requests:,} requests a day, made up from a mix."]  # fmt: skip
+    left = []
+    counts = intake.counts
+    for key, text in (
+        ("rejected", "lines rejected"),
+        ("duplicates", "duplicate request ids (each counted once)"),
+        ("outside", "outside the period asked for"),
+        ("undated", "without a timestamp"),
+    ):
+        if counts.get(key):
+            left.append(f"{counts[key]:,} {text}")
+    if left:
+        lines.append("  " + "; ".join(left) + ".")
+    if coverage.share is not None:
+        share = f"{coverage.share:.1%}" if coverage.priced < coverage.billable else "100%"
+        lines.append(f"Prices cover {share} of {coverage.billable:,} billable requests ({book_version}).")
+    not_billed = coverage.requests - coverage.billable
+    if not_billed:
+        lines.append(f"  {not_billed:,} failed without using tokens and are not billed.")
+    return lines
+
+
+def _when(period: Period) -> str:
+    if period.first is None or period.last is None:
+        return ", without timestamps"
+    if period.first == period.last:
+        return f", {period.first.isoformat()}"
+    return f", {period.first.isoformat()} to {period.last.isoformat()} ({period.days} days)"
+
+
+def fault_section(intake: Intake) -> Section | None:
+    """What was rejected and why, with the first places; None when nothing was."""
+    rows: list[dict[str, Any]] = [
+        {"what": f.code, "count": f.count, "reason": f.reason, "where": ", ".join(map(str, f.places))} for f in intake.rejected
+    ]
+    rows += [{"what": "damaged", "count": None, "reason": text, "where": ""} for text in intake.damaged]
+    if intake.duplicates:
+        rows.append(
+            {
+                "what": "duplicate_id",
+                "count": intake.counts.get("duplicates", 0),
+                "reason": "the request id stands more than once; counted once",
+                "where": ", ".join(map(str, intake.duplicates)),
+            }
+        )
+    if not rows:
+        return None
+    columns = (
+        Column("what", "Left out"),
+        Column("count", "Lines", "count"),
+        Column("reason", "The first one"),
+        Column("where", "Where"),
+    )
+    return Section("Lines left out", columns, rows)
+
+
+def unpriced_section(coverage: Coverage) -> Section | None:
+    """Why some requests have no price; None when all have one."""
+    rows = []
+    for reason, n in coverage.reasons.items():
+        if reason == "unknown_model":
+            continue
+        rows.append({"reason": REASONS.get(reason, reason), "requests": n, "share": _share(n, coverage), "hint": ""})
+    for unknown in coverage.unknown:
+        provider = f" of {unknown.provider}" if unknown.provider else ""
+        near = f"nearest: {', '.join(unknown.nearest)}" if unknown.nearest else "no similar name"
+        rows.append(
+            {
+                "reason": f"unknown model {unknown.model!r}{provider}",
+                "requests": unknown.requests,
+                "share": _share(unknown.requests, coverage),
+                "hint": near,
+            }
+        )
+    if not rows:
+        return None
+    columns = (
+        Column("reason", "No price because"),
+        Column("requests", "Requests", "count"),
+        Column("share", "Share", "percent"),
+        Column("hint", "Hint"),
+    )
+    tokens = coverage.tokens - coverage.priced_tokens
+    part = f"{tokens / coverage.tokens:.1%}" if coverage.tokens else "0%"
+    note = (
+        f"Every total leaves these requests out: {coverage.billable - coverage.priced:,} of {coverage.billable:,}, "
+        f"with {tokens:,} tokens ({part}). A price goes into an overlay: --pricing FILE."
+    )
+    return Section("Without a price", columns, rows, notes=(note,))
+
+
+def _share(n: int, coverage: Coverage) -> float | None:
+    return n / coverage.billable if coverage.billable else None
+
+
+def intake_data(intake: Intake, period: Period, scale: Scale, coverage: Coverage) -> Mapping[str, Any]:
+    """The same for JSON."""
+    return {
+        "input": {
+            "files": intake.files,
+            "requests": coverage.requests,
+            "lines": intake.counts.get("lines", 0),
+            "rejected": intake.counts.get("rejected", 0),
+            "duplicates": intake.counts.get("duplicates", 0),
+            "outside_period": intake.counts.get("outside", 0),
+            "undated": intake.counts.get("undated", 0),
+            "rejects": [
+                {"code": f.code, "count": f.count, "reason": f.reason, "places": [str(p) for p in f.places]}
+                for f in intake.rejected
+            ],
+            "duplicate_places": [str(p) for p in intake.duplicates],
+            "damaged": list(intake.damaged),
+            "notes": list(intake.notes),
+        },
+        "period": {"first": period.first, "last": period.last, "days": period.days},
+        "scale": {"per_day": scale.factor, "basis": scale.basis},
+        "coverage": {
+            "billable": coverage.billable,
+            "priced": coverage.priced,
+            "share": coverage.share,
+            "unpriced": dict(coverage.reasons),
+            "unknown_models": [
+                {"model": u.model, "provider": u.provider, "requests": u.requests, "tokens": u.tokens, "nearest": list(u.nearest)}
+                for u in coverage.unknown
+            ],
+            "unpriced_fee_units": coverage.unpriced_fees,
+            "tokens": coverage.tokens,
+            "priced_tokens": coverage.priced_tokens,
+        },
+    }  # fmt: skip
+
+
+def task_name(task: str | None) -> str:
+    return task if task is not None else UNCLASSIFIED
+
+
+def model_name(provider: str | None, model: str | None) -> str:
+    if model is None:
+        return NOBODY
+    return f"{provider}/{model}" if provider and "/" not in model else model

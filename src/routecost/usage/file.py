@@ -1,0 +1,111 @@
+"""The usage file: all tables of a usage in one Parquet file, with its settings as metadata. No prompt, no id."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from routecost import schema
+from routecost.errors import InputError
+from routecost.usage.cells import Settings, Usage, empty
+
+_KEY = "routecost"
+_TABLES = ("cells", "groups", "histograms", "carry")
+
+
+def is_usage_file(path: Path | str) -> bool:
+    """Whether a file is a Parquet file that `write_usage` made."""
+    try:
+        with open(path, "rb") as file:
+            if file.read(4) != b"PAR1":
+                return False
+        return _KEY in pl.read_parquet_metadata(path)
+    except (OSError, pl.exceptions.PolarsError):
+        return False
+
+
+def write_usage(usage: Usage, path: Path | str, *, book_version: str | None = None) -> None:
+    """Write a usage to one Parquet file: the tables below each other, told apart by the column `table`.
+
+    The same usage gives the same bytes. Nobody ever sees a half-written file under this name. Raises InputError.
+    """
+    frames = []
+    for name in _TABLES:
+        frame: pl.DataFrame = getattr(usage, name)
+        frames.append(frame.select(pl.lit(name).alias("table"), pl.all()))
+    whole = pl.concat(frames, how="diagonal")
+    settings = usage.settings
+    meta = {
+        "schema_version": schema.SCHEMA_VERSION,
+        "edges": settings.edges,
+        "slots": settings.slots,
+        "by": settings.by,
+        "unit": settings.unit,
+        "group_features": settings.group_features,
+        "salt": settings.salt,
+        "rules": dict(settings.rules),
+        "classifier": settings.classifier,
+        "task_rules": settings.task_rules,
+        "book": book_version,
+        "counts": dict(usage.counts),
+        "sources": [dict(s) for s in usage.sources],
+    }
+    target = Path(path)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        whole.write_parquet(part, compression="zstd", metadata={_KEY: json.dumps(meta, sort_keys=True)})
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(target)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        part.unlink(missing_ok=True)
+        raise InputError(f"{path}: cannot be written ({error}). Choose another place with -o.") from error
+
+
+def read_usage(path: Path | str) -> Usage:
+    """The usage in a file. Raises InputError when it is not one, or of a later version."""
+    try:
+        meta: Mapping[str, Any] = json.loads(pl.read_parquet_metadata(path)[_KEY])
+        whole = pl.read_parquet(path)
+    except (OSError, KeyError, ValueError, pl.exceptions.PolarsError) as error:
+        raise InputError(f"{path}: not a usage file that can be read. Expected one written by `routecost tally`.") from error
+    version = meta.get("schema_version")
+    if version != schema.SCHEMA_VERSION:
+        raise InputError(
+            f"{path}: usage file of version {version}, this program reads {schema.SCHEMA_VERSION}. "
+            "Tally the log again, or update routecost."
+        )
+    settings = Settings(
+        edges=tuple(meta["edges"]),
+        slots=tuple(meta["slots"]),
+        by=tuple(meta["by"]),
+        unit=meta["unit"],
+        group_features=meta["group_features"],
+        salt=meta["salt"],
+        rules=meta["rules"],
+        classifier=meta["classifier"],
+        task_rules=meta["task_rules"],
+    )
+    base = empty(settings)
+
+    def table(name: str) -> pl.DataFrame:
+        wanted: pl.DataFrame = getattr(base, name)
+        missing = [c for c in wanted.columns if c not in whole.columns]
+        if missing:
+            raise InputError(f"{path}: the usage file lacks the column {missing[0]!r}. Tally the log again.")
+        return whole.filter(pl.col("table") == name).select(wanted.columns).cast(dict(wanted.schema))
+
+    return Usage(
+        cells=table("cells"),
+        groups=table("groups"),
+        histograms=table("histograms"),
+        carry=table("carry"),
+        settings=settings,
+        counts={k: int(v) for k, v in meta["counts"].items()},
+        sources=tuple(meta["sources"]),
+    )
