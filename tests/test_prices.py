@@ -13,7 +13,15 @@ import polars as pl
 import pytest
 from genai_prices.data import providers
 from genai_prices.data_snapshot import DataSnapshot
-from genai_prices.types import ModelInfo, ModelPrice, Provider, StartDateConstraint, TieredPrices, Usage
+from genai_prices.types import (
+    ModelInfo,
+    ModelPrice,
+    Provider,
+    StartDateConstraint,
+    TieredPrices,
+    TimeOfDateConstraint,
+    Usage,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -33,6 +41,7 @@ from routecost.prices import (
     show_model,
 )
 from routecost.prices.check import models_in_table
+from routecost.prices.models import When
 
 COUNTS = (*schema.TOKEN_KINDS, "reasoning_tokens", *schema.FEES)
 TODAY = dt.date(2026, 11, 24)
@@ -172,12 +181,6 @@ def cases_of(provider: Provider, model: ModelInfo, minutes: tuple[int, ...]) -> 
                     yield Case(provider, model, ts, counts, batch, tier)
 
 
-def worth_testing(provider: Provider, model: ModelInfo, place: int) -> bool:
-    special = starts(model) or model.price_variants or provider.id in ("deepseek", "perplexity")
-    # Resellers list hundreds of models with tiers of the same shape.
-    return bool(special) or (bool(thresholds(model)) and provider.id != "openrouter") or place % 11 == 0
-
-
 def parity_frame(cases: list[Case], book: Book) -> pl.DataFrame:
     rows = pl.DataFrame(
         {
@@ -200,22 +203,26 @@ def parity_frame(cases: list[Case], book: Book) -> pl.DataFrame:
 
 def test_parity_with_genai_prices(book: Book) -> None:
     minutes = tuple(sorted({m + shift for m in book.slots for shift in (-1, 0, 1) if 0 <= m + shift < 1440}))
-    chosen = [
-        (provider, model)
-        for provider in providers
-        for place, model in enumerate(provider.models)
-        if worth_testing(provider, model, place)
-    ]
-    cases = [case for provider, model in chosen for case in cases_of(provider, model, minutes)]
+    cases = [case for provider in providers for model in provider.models for case in cases_of(provider, model, minutes)]
     comparable = [case for case in cases if not differs_on_purpose(case)]
-    assert len({case.model.id for case in comparable}) > 300
-    assert len(comparable) > 3000
+    assert len({(case.provider.id, case.model.id) for case in comparable}) > 1900
+    assert sum(case.batch for case in comparable) > 200
+    assert sum(case.service_tier is not None for case in comparable) > 200
 
     priced = price(parity_frame(comparable, book), book)
 
     assert priced["unpriced"].null_count() == priced.height
     for case, cost in zip(comparable, priced["cost_usd"], strict=True):
         assert cost == pytest.approx(case.expected(), rel=1e-9, abs=0), case
+
+
+@pytest.mark.parametrize("hours", [(60, 240), (1320, 120), (0, 1439), (600, 600)])
+def test_hours_are_those_of_genai_prices_also_over_midnight(hours: tuple[int, int]) -> None:
+    first, end = (dt.time(minute // 60, minute % 60, tzinfo=dt.UTC) for minute in hours)
+    theirs, ours = TimeOfDateConstraint(first, end), When(minutes=hours)
+    midnight = dt.datetime(2026, 10, 20, tzinfo=dt.UTC)
+    for minute in range(1440):
+        assert ours.active(midnight.date(), minute) == theirs.active(midnight + dt.timedelta(minutes=minute)), minute
 
 
 def test_every_model_id_means_itself(book: Book) -> None:
@@ -350,6 +357,14 @@ def test_a_gateway_hit_costs_nothing_whatever_it_is(book: Book) -> None:
 def test_columns_that_may_be_missing(book: Book) -> None:
     bare = frame({}).select("provider", "model", "band", *schema.TOKEN_KINDS)
     assert price(bare, book, as_of=TODAY)["cost_usd"].to_list() == pytest.approx([0.0040])
+
+
+def test_counts_that_are_null(book: Book) -> None:
+    uncounted = dict.fromkeys(schema.TOKEN_KINDS)
+    rows = frame(uncounted, {**uncounted, "gateway_cache_hit": True}, {"cache_read_tokens": None})
+    priced = price(rows.with_columns(provider=pl.lit(None)), book)
+    assert priced["cost_usd"].to_list() == [None, 0.0, pytest.approx(0.0040)]
+    assert priced["unpriced"].to_list() == ["no_tokens", None, None]
 
 
 def test_an_empty_frame(book: Book) -> None:
@@ -670,7 +685,7 @@ def test_pricing_commutes_with_adding_up(book: Book, cells: pl.DataFrame) -> Non
 rate = st.floats(0, 1000, allow_nan=False).map(lambda value: round(value, 6))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     standard=st.tuples(rate, rate, rate), above=st.tuples(rate, rate), counts=st.lists(tokens, min_size=5, max_size=5)
 )
@@ -680,25 +695,18 @@ def test_doubling_every_price_doubles_the_cost(
     above: tuple[float, float],
     counts: list[int],
 ) -> None:
-    folder = tmp_path_factory.mktemp("double")
+    def model(factor: int) -> dict[str, Any]:
+        fresh, cached, output = (factor * value for value in standard)
+        tier = {"input": factor * above[0], "output": factor * above[1]}
+        period = {"input": fresh, "cache_read": cached, "output": output, "request": factor, "above": {"1000": tier}}
+        return {"prices": [period]}
 
-    def at(factor: int) -> float:
-        given_, cached, out = (factor * value for value in standard)
-        entry = {
-            "input": given_,
-            "cache_read": cached,
-            "output": out,
-            "request": factor,
-            "above": {1000: {"input": factor * above[0], "output": factor * above[1]}},
-        }
-        path = overlay(folder / f"{factor}.yaml", json.dumps({"models": {"acme/m": {"prices": [entry]}}}))
-        # JSON keys are text, YAML's are numbers: both are read as thresholds.
-        row = dict(zip(schema.TOKEN_KINDS, counts, strict=True))
-        cost, _ = one(read_prices([path]), model="acme/m", band=1000, **row)
-        assert cost is not None
-        return cost
-
-    assert at(2) == pytest.approx(2 * at(1), rel=1e-12)
+    text = json.dumps({"models": {"acme/once": model(1), "acme/twice": model(2)}})
+    book = read_prices([overlay(tmp_path_factory.mktemp("double") / "team.yaml", text)])
+    row = {"band": 1000, **dict(zip(schema.TOKEN_KINDS, counts, strict=True))}
+    once, twice = price(frame({**row, "model": "acme/once"}, {**row, "model": "acme/twice"}), book)["cost_usd"]
+    assert once >= 1
+    assert twice == pytest.approx(2 * once, rel=1e-12)
 
 
 def test_adding_a_price_changes_no_other_models_cost(book: Book, tmp_path: Path) -> None:

@@ -29,7 +29,9 @@ def read_config(path: Path | str, options: Mapping[str, Mapping[str, str]]) -> d
     for key, value in content.items():
         if isinstance(value, dict):
             if key not in options:
-                raise InputError(f"{path}: no command [{key}].{did_you_mean(key, options)} Commands: {', '.join(options)}.")
+                raise InputError(
+                    f"{path}: no command [{key}].{did_you_mean(key, options)} Commands: {', '.join(options)}."
+                )
             for name, inner in value.items():
                 if name not in options[key]:
                     raise _unknown(path, f"[{key}] {name}", name, options[key])

@@ -23,7 +23,7 @@ COLUMNS: Final[dict[str, pl.DataType]] = {
 
 
 def read_quality(path: Path | str) -> pl.DataFrame:
-    """A quality table (CSV, YAML or Parquet) with COLUMNS, one row a (task, model). Raises InputError naming the field."""
+    """A quality table (CSV, YAML, Parquet) with COLUMNS, one row a (task, model). Raises InputError naming the field."""
     suffix = Path(path).suffix.lower()
     try:
         if suffix in (".yaml", ".yml", ".json"):
@@ -41,7 +41,9 @@ def read_quality(path: Path | str) -> pl.DataFrame:
         raise InputError(f"{path}: not a quality table that can be read ({str(error).splitlines()[0]}).") from error
     for column in frame.columns:
         if column not in COLUMNS:
-            raise InputError(f"{path}: unknown column {column!r}.{did_you_mean(column, COLUMNS)} Known: {', '.join(COLUMNS)}.")
+            raise InputError(
+                f"{path}: unknown column {column!r}.{did_you_mean(column, COLUMNS)} Known: {', '.join(COLUMNS)}."
+            )
     for column in ("task", "model"):
         if column not in frame.columns or frame[column].null_count():
             raise InputError(f"{path}: every row needs a {column}.")

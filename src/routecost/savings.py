@@ -10,6 +10,7 @@ import polars as pl
 
 from routecost.prices import COST_KINDS, Book, price_kinds, rates
 from routecost.routing import Table, route
+from routecost.schema import GROUP_KEY
 from routecost.usage.cells import CLASS_KEY
 
 # What a request costs, in the parts that groups scale with: each token kind, and what is paid per request.
@@ -83,7 +84,9 @@ def _to(frame: pl.DataFrame, book: Book, target: pl.Expr, as_of: dt.date | None)
         to_provider=pl.when(~pl.col("moved")).then("provider"),
         to_model=pl.when("moved").then("routed_model").otherwise("model"),
     )
-    return _priced_on(frame, book, "to_provider", "to_model", ROUTED, "routed_unpriced", as_of).with_columns(
+    return _priced_on(
+        frame, book, "to_provider", "to_model", ROUTED, "routed_unpriced", as_of, moved=frame["moved"]
+    ).with_columns(
         routed_usd=pl.sum_horizontal(ROUTED, ignore_nulls=False)
     )
 
@@ -96,9 +99,11 @@ def _priced_on(
     names: Sequence[str],
     unpriced: str,
     as_of: dt.date | None,
+    *,
+    moved: pl.Series,
 ) -> pl.DataFrame:
     """Cost parts on another model. A null model in the log is no reason not to price where it would have gone, and a
-    service tier that the new model does not have is left behind."""
+    service tier that the new model does not have is left behind by what has moved."""
     asked = frame.select(pl.exclude("unpriced", "unpriced_fees")).with_columns(
         problem=pl.when(pl.col("problem") != "no_model").then("problem")
     )
@@ -112,7 +117,7 @@ def _priced_on(
             plain, book, provider=provider, model=model, logged=logged, unpriced=unpriced, unpriced_fees="_fees",
             as_of=as_of,
         )  # fmt: skip
-        use = (parts[unpriced] == "no_tier_price").fill_null(False) & frame["moved"]
+        use = (parts[unpriced] == "no_tier_price").fill_null(False) & moved
         parts = parts.with_columns(again[c].zip_with(use, parts[c]).alias(c) for c in (*COST_KINDS, unpriced))
     return frame.with_columns(
         *(parts[kind].alias(name) for kind, name in zip(COST_KINDS, names, strict=True)), parts[unpriced]
@@ -138,7 +143,10 @@ def _with_second_calls(
         second_provider=pl.lit(None, pl.String),
     )
     second = [f"second_{part}" for part in PARTS]
-    frame = _priced_on(frame, book, "second_provider", "second_model", second, "second_unpriced", as_of)
+    elsewhere = pl.repeat(True, frame.height, dtype=pl.Boolean, eager=True)
+    frame = _priced_on(
+        frame, book, "second_provider", "second_model", second, "second_unpriced", as_of, moved=elsewhere
+    )
     has_second = pl.col("second_model").is_not_null()
     speculates = pl.col("speculative_model").is_not_null()
     share = pl.when(speculates).then(table.loser_share).otherwise(0.0)
@@ -178,9 +186,12 @@ def _with_second_calls(
 
 
 def _with_classifier(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
-    """Adds the classifier's own cost: for the requests whose task decided (not pinned, not overridden)."""
+    """Adds the classifier's own cost: for the requests whose task was asked for (not pinned, not overridden, and not
+    answered by the gateway's cache, which stands before the router)."""
     cost = table.classifier_cost_per_request_usd
-    decided = pl.col("route_reason").is_in(["route", "default"])
+    # a table with routes has to classify what it then leaves where it is, too
+    asked = ["route", "default", *(["unrouted"] if table.routes else [])]
+    decided = pl.col("route_reason").is_in(asked) & ~pl.col("gateway_cache_hit").fill_null(False)
     fee = pl.when(decided).then(pl.col("requests") * cost).otherwise(0.0)
     return frame.with_columns(classifier_usd=fee).with_columns(
         routed_requests=pl.col("routed_requests") + pl.col("classifier_usd"),
@@ -191,7 +202,8 @@ def _with_classifier(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
 def at_random(priced: pl.DataFrame, sent: pl.DataFrame, book: Book, *, as_of: dt.date | None = None) -> pl.DataFrame:
     """The control for knowing the task: the shares of requests that `sent` gives to each model, drawn at random.
 
-    Its expected cost exactly, not a simulation: every cell pays the mixture of prices.
+    Its expected cost exactly, not a simulation: every cell pays the mixture of prices. A request that is drawn for a
+    model which has no price for it (a batch, say) stays where it is.
     """
     comparable = sent.filter(pl.col("today_usd").is_not_null() & pl.col("routed_usd").is_not_null())
     total = int(comparable["requests"].sum())
@@ -200,7 +212,11 @@ def at_random(priced: pl.DataFrame, sent: pl.DataFrame, book: Book, *, as_of: dt
     mixed = priced.with_columns(**{r: pl.col(t) * stay for r, t in zip(ROUTED, TODAY, strict=True)})
     for model, n in moved.iter_rows():
         there = on_model(priced, book, model, as_of=as_of)
-        mixed = mixed.with_columns((mixed[r] + there[r] * (n / total)).alias(r) for r in ROUTED)
+        priced_there = there["routed_usd"].is_not_null()
+        mixed = mixed.with_columns(
+            mixed[r] + there[r].zip_with(priced_there, priced[t]) * (n / total)
+            for r, t in zip(ROUTED, TODAY, strict=True)
+        )
     return mixed.with_columns(
         routed_usd=pl.sum_horizontal(ROUTED, ignore_nulls=False),
         routed_model=pl.lit(None, pl.String),
@@ -251,7 +267,7 @@ def by_group(sent: pl.DataFrame, groups: pl.DataFrame, *, pooled_features: bool)
     The cells' cost a token (by part) inside each coarse key is applied to the groups' tokens, so that the groups' sums
     are the cells' sums; what differs between groups inside a key is their tokens.
     """
-    keys = [c for c in groups.columns if c in sent.columns and c not in _counts(groups)]
+    keys = [c for c in GROUP_KEY if c in sent.columns]
     if pooled_features and "feature" in keys:
         keys.remove("feature")
     cells = comparable(sent)
@@ -285,10 +301,6 @@ def by_group(sent: pl.DataFrame, groups: pl.DataFrame, *, pooled_features: bool)
     )
 
 
-def _counts(groups: pl.DataFrame) -> set[str]:
-    return {c for c, t in groups.schema.items() if t == pl.Int64 and c != "band"} | {"group"}
-
-
 def cache_loss(
     sent: pl.DataFrame,
     carry: pl.DataFrame,
@@ -307,7 +319,13 @@ def cache_loss(
     if cells.height == 0 or not comparable(sent)["moved"].any():
         return 0.0
     plain = cells.select(pl.exclude("unpriced"))
-    rated = rates(plain, book, provider="to_provider", model="to_model", logged=("provider", "model"), as_of=as_of)
+
+    def rates_of(asked: pl.DataFrame) -> pl.DataFrame:
+        return rates(asked, book, provider="to_provider", model="to_model", logged=("provider", "model"), as_of=as_of)
+
+    # as in `routed`: a service tier that the new model does not have is left behind
+    without = (rates_of(plain)["unpriced"] == "no_tier_price").fill_null(False) & plain["moved"]
+    rated = rates_of(plain.with_columns(service_tier=pl.when(~without).then("service_tier")))
     again = pl.max_horizontal("rate_input_tokens", "rate_cache_write_tokens") - pl.col("rate_cache_read_tokens")
     worth = (
         rated.with_columns(usd=pl.col("cache_read_tokens") * again.clip(0.0, None).fill_null(0.0))

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from routecost.cli import prices, routes
-from routecost.cli.options import FormatName, FormatOption, OutputOption, PricingOption, emit
+from routecost.cli.options import FormatOption, OutputOption, PricingOption, emit
 
 if TYPE_CHECKING:
+    import datetime as dt
+
     from routecost.pipeline.analysis import Coverage
     from routecost.pipeline.intake import Intake
 
@@ -41,7 +43,9 @@ ByOption = Annotated[
 SinceOption = Annotated[str | None, typer.Option("--since", help="Only requests from this moment on (UTC).")]
 UntilOption = Annotated[str | None, typer.Option("--until", help="Only requests before this moment (UTC).")]
 MapOption = Annotated[Path | None, typer.Option("--map", help="Field map (YAML): their column -> ours.")]
-RulesOption = Annotated[Path | None, typer.Option("--task-rules", help="Task rules (YAML), asked before the shipped ones.")]
+RulesOption = Annotated[
+    Path | None, typer.Option("--task-rules", help="Task rules (YAML), asked before the shipped ones.")
+]
 ClassifyOption = Annotated[
     bool, typer.Option("--classify/--no-classify", help="Let the bundled classifier type what has no label.")
 ]
@@ -139,7 +143,8 @@ def simulate(
     unit: UnitOption = "auto",
     base_model: BaseModelOption = None,
     quality: Annotated[
-        Path | None, typer.Option("--quality", help="Quality table (CSV, YAML, Parquet) with latencies by task and model.")
+        Path | None,
+        typer.Option("--quality", help="Quality table (CSV, YAML, Parquet) with latencies by task and model."),
     ] = None,
     pricing: PricingOption = None,
     since: SinceOption = None,
@@ -290,7 +295,7 @@ def _leave(intake: Intake, coverage: Coverage | None, max_bad: float, rejects: P
         )
 
 
-def _moment(option: str, text: str | None):  # type: ignore[no-untyped-def]
+def _moment(option: str, text: str | None) -> dt.datetime | None:
     import datetime as dt
 
     from routecost.errors import UsageError
@@ -300,11 +305,11 @@ def _moment(option: str, text: str | None):  # type: ignore[no-untyped-def]
     try:
         moment = dt.datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"{option}: saw {text!r}, expected a day or moment such as 2026-10-01 or 2026-10-01T12:00Z.") from None  # fmt: skip
+        raise UsageError(f"{option}: saw {text!r}, expected a day or moment such as 2026-10-01T12:00Z.") from None
     return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
 
 
-def _day(text: str | None):  # type: ignore[no-untyped-def]
+def _day(text: str | None) -> dt.date | None:
     moment = _moment("--as-of", text)
     return None if moment is None else moment.date()
 
@@ -313,6 +318,3 @@ def _rate(text: str | None) -> float | None:
     from routecost.pipeline.calculator import parse_rate
 
     return None if text is None else parse_rate(text)
-
-
-_ = FormatName

@@ -156,7 +156,7 @@ def analyse(
     usage = rebased(intake.usage, base_model) if base_model else intake.usage
     require_prices(usage, book, [m for models in asked.values() for m in models])
     priced = savings.today(usage.cells, book, as_of=as_of)
-    rates = savings.failure_rates(usage.cells, book) if table.failover_rate == "from-log" else None
+    rates = savings.failure_rates(intake.usage.cells, book) if table.failover_rate == "from-log" else None
     sent = savings.routed(priced, table, book, mode=mode, failure_rates=rates, as_of=as_of)
     period = period_of(usage.cells)
     return Analysis(
@@ -306,7 +306,8 @@ def _residual(priced: pl.DataFrame) -> pl.DataFrame:
         both.group_by("provider", "model")
         .agg(
             pl.col("requests").sum(),
-            logged_usd=pl.col("logged_cost_pico").sum() / 1e12,
+            # as floats before the sum: nine million dollars are all that 64 bits of picodollars hold
+            logged_usd=(pl.col("logged_cost_pico") / 1e12).sum(),
             computed_usd=pl.col("today_usd").sum(),
         )
         .with_columns(residual_usd=pl.col("logged_usd") - pl.col("computed_usd"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import re
 from collections.abc import Mapping
 
@@ -61,6 +62,8 @@ def parse_tokens(text: str, tasks: Mapping[str, float]) -> dict[str, tuple[int, 
         if task.strip() not in tasks:
             near = did_you_mean(task.strip(), tasks)
             raise UsageError(f"--tokens: {task.strip()!r} is not in the mix.{near} The mix has {', '.join(tasks)}.")
+        if task.strip() in given:
+            raise UsageError(f"--tokens: {task.strip()} stands more than once.")
         given[task.strip()] = _tokens(value)
     missing = [t for t in tasks if t not in given]
     if missing:
@@ -72,7 +75,9 @@ def _tokens(text: str) -> tuple[int, int, int]:
     parts = text.strip().split("/")
     if len(parts) not in (2, 3):
         raise UsageError(f"--tokens: saw {text!r}, expected INPUT/OUTPUT a request, such as 2000/500.")
-    numbers = [int(_number(p, "--tokens")) for p in parts]
+    numbers = [int(n) for n in (_number(p, "--tokens") for p in parts) if n.is_integer()]
+    if len(numbers) < len(parts):
+        raise UsageError(f"--tokens: saw {text!r}, expected whole numbers of tokens, such as 2000/500.")
     cached = numbers[2] if len(numbers) == 3 else 0
     if cached > numbers[0]:
         raise UsageError(f"--tokens: {cached} cached tokens inside an input of {numbers[0]}.")
@@ -80,8 +85,10 @@ def _tokens(text: str) -> tuple[int, int, int]:
 
 
 def _number(text: str, option: str) -> float:
+    # a comma is only taken for thousands: 1,5 is one and a half to some and fifteen to nobody
+    grouped = re.fullmatch(r"\d{1,3}(?:,\d{3})+(?:\.\d*)?", text.strip())
     try:
-        value = float(text.replace(",", "").replace("_", ""))
+        value = float(text.replace(",", "") if grouped else text)
     except ValueError:
         raise UsageError(f"{option}: saw {text!r}, expected a number.") from None
     if not 0 <= value < 1e15:
@@ -98,30 +105,32 @@ def usage_of(
     *,
     day: dt.date | None = None,
 ) -> Intake:
-    """One day of made-up traffic as a usage: whole requests, so that a mix that does not divide is off by less than
-    one request a task."""
+    """One day of made-up traffic as a usage, spread evenly over the day (some prices depend on the time): whole
+    requests, so that a mix that does not divide is off by less than one request a task."""
     day = day or dt.datetime.now(dt.UTC).date()
     rows = []
     for task, share in mix.items():
-        n = round(requests_per_day * share)
         uncached, output, cached = tokens[task]
         total = uncached + cached
-        row: dict[str, object] = dict.fromkeys(CELL_VALUES, 0)
-        row |= {
-            "day": day,
-            "slot": 0,
-            "task": task,
-            "model": model,
-            "band": max((e for e in book.edges if e < total), default=0),
-            "status": "ok",
-            "requests": n,
-            "attempts": n,
-            "input_tokens": uncached * n,
-            "cache_read_tokens": cached * n,
-            "output_tokens": output * n,
-        }
-        if n:
-            rows.append(row)
+        for start, end in itertools.pairwise((*book.slots, 1440)):
+            until_then, before = (round(requests_per_day * share * minute / 1440) for minute in (end, start))
+            n = until_then - before
+            row: dict[str, object] = dict.fromkeys(CELL_VALUES, 0)
+            row |= {
+                "day": day,
+                "slot": start,
+                "task": task,
+                "model": model,
+                "band": max((e for e in book.edges if e < total), default=0),
+                "status": "ok",
+                "requests": n,
+                "attempts": n,
+                "input_tokens": uncached * n,
+                "cache_read_tokens": cached * n,
+                "output_tokens": output * n,
+            }
+            if n:
+                rows.append(row)
     settings = Settings(edges=book.edges, slots=book.slots)
     integers = dict.fromkeys(CELL_VALUES, pl.Int64())
     cells = pl.DataFrame(rows, schema={**CELL_KEY, **integers}, orient="row")

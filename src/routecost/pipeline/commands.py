@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,9 +48,7 @@ def analyze(
     of the result gives days and months. Raises RoutecostError (a subclass says what kind).
     """
     routing = _table(table)
-    options = Options(
-        tuple(by), since, until, field_map, task_rules, classify=classify, unit=unit, rejects=rejects
-    )  # fmt: skip
+    options = Options(tuple(by), since, until, field_map, task_rules, classify=classify, unit=unit, rejects=rejects)
     book, intake = _read(paths, pricing, [routing], options, progress)
     return analyse(
         intake, book, routing, by=by, mode=mode, requests_per_day=requests_per_day, as_of=as_of, base_model=base_model
@@ -164,10 +161,4 @@ def _read(
 ) -> tuple[Book, Intake]:
     listed = [str(paths)] if isinstance(paths, str | Path) else [str(p) for p in paths]
     book = read_prices(pricing)
-    # scipy takes longer to import than the intervals take to work out: it does so while the log is read
-    threading.Thread(target=_warm, daemon=True).start()
     return book, read(listed, book, tables=tables, options=options, progress=progress)
-
-
-def _warm() -> None:
-    import scipy.special  # noqa: F401 - the import is the point

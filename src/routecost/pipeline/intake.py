@@ -7,11 +7,12 @@ import datetime as dt
 import json
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import polars as pl
@@ -20,10 +21,13 @@ from routecost import logs, tasks
 from routecost.errors import InputError, UsageError
 from routecost.prices import Book
 from routecost.routing import Override, Table, rule_expression
-from routecost.schema import CELL_KEY, REQUEST
+from routecost.schema import CELL_KEY, REQUEST, TASKS
 from routecost.usage import Sessions, Settings, Usage, empty, is_usage_file, merge, prepare, read_usage, subtract, tally
-from routecost.usage.cells import Unit, check_size
+from routecost.usage.cells import Unit, check_size, count
 from routecost.usage.sessions import Narrow, narrow, unplace
+
+if TYPE_CHECKING:
+    from routecost import classifier
 
 EXAMPLES = 3
 _TEXT = ("prompt", "system", "previous_prompt")
@@ -32,6 +36,7 @@ _COMPACT_ROWS = 400_000
 _UNUSED = ("file", "line", "request_hash", "previous_prompt")
 
 Progress = Callable[[int, int], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -167,13 +172,14 @@ def _require(usages: Sequence[Usage], files: Sequence[str], overrides: Sequence[
         if lacking:
             raise InputError(
                 f"{file} was tallied without the rule{'s' if len(lacking) > 1 else ''} "
-                f"{'; '.join(str(o) for o in lacking)}: they read the request itself, which a usage file does not keep. "
-                "Tally the log again with the table:  routecost tally LOG... --table TABLE.yaml -o usage.parquet"
+                f"{'; '.join(str(o) for o in lacking)}: they read the request itself, which a usage file does not "
+                "keep. Tally the log again with the table:  routecost tally LOG... --table TABLE.yaml -o usage.parquet"
             )
         missing = [b for b in options.by if b not in CELL_KEY and b not in usage.settings.by]
         if missing:
             raise InputError(
-                f"{file} was tallied without the key {missing[0]!r}. It has {', '.join([*CELL_KEY, *usage.settings.by])}. "
+                f"{file} was tallied without the key {missing[0]!r}. "
+                f"It has {', '.join([*CELL_KEY, *usage.settings.by])}. "
                 f"Tally the log again:  routecost tally LOG... --by {missing[0]} -o usage.parquet"
             )
         if options.unit != "auto" and usage.settings.unit != options.unit:
@@ -224,16 +230,35 @@ def _filtered(usage: Usage, options: Options, file: str) -> Usage:
 # --- logs -------------------------------------------------------------------------------------------------------------
 
 
+class _Once(Generic[T]):
+    """A value made when a thread first asks for it: most labelled logs never need rules or a classifier."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._made: list[T] = []
+
+    def __call__(self) -> T:
+        with self._lock:
+            if not self._made:
+                self._made.append(self._make())
+        return self._made[0]
+
+    @property
+    def made(self) -> T | None:
+        return self._made[0] if self._made else None
+
+
 @dataclass
 class _Work:
     """What all chunks of a run share."""
 
     settings: Settings
     options: Options
-    rules: tasks.Rules
+    rules: _Once[tasks.Rules]
     rule: pl.Expr | None
     columns: list[str]
-    predict: tasks.Predict | None
+    classifier: _Once[classifier.Classifier] | None
     needs_text: bool
     keep: pl.Expr | None
 
@@ -304,7 +329,11 @@ def _read_logs(
         carry=sessions.carry(dropped),
         counts=dict(account.counts),
         sources=tuple({"name": _public_name(s), "lines": account.per_file[i]} for i, s in enumerate(sources)),
-        settings=replace(usage.settings, task_rules=work.rules.version),
+        settings=replace(
+            usage.settings,
+            task_rules=rules.version if (rules := work.rules.made) else None,
+            classifier=f"{c.name} {c.version}" if work.classifier and (c := work.classifier.made) else None,
+        ),
     )
     rejected = tuple(
         Fault(code, n, reason, _places(sources, places)) for code, (n, reason, places) in sorted(account.faults.items())
@@ -318,7 +347,10 @@ def _public_name(source: logs.Source) -> str:
 
 
 def _work(settings: Settings, overrides: Sequence[Override], options: Options) -> _Work:
-    rules = tasks.read_rules(options.task_rules)
+    rules = _Once(lambda: tasks.read_rules(options.task_rules))
+    if options.task_rules is not None:
+        # a mistake in it is told before the log is read
+        rules()
     keep = None
     if options.since is not None:
         keep = pl.col("ts") >= options.since
@@ -332,28 +364,16 @@ def _work(settings: Settings, overrides: Sequence[Override], options: Options) -
         rules,
         rule_expression(overrides) if overrides else None,
         columns,
-        _lazy_predict() if options.classify else None,
+        _Once(_load_classifier) if options.classify else None,
         bool(overrides),
         keep,
     )
 
 
-def _lazy_predict() -> tasks.Predict:
-    """The bundled classifier, loaded when the first prompt needs it: most labelled logs never do."""
-    import threading
+def _load_classifier() -> classifier.Classifier:
+    from routecost import classifier
 
-    lock = threading.Lock()
-    loaded: list[Any] = []
-
-    def predict(prompts: pl.Series) -> pl.DataFrame:
-        with lock:
-            if not loaded:
-                from routecost import classifier
-
-                loaded.append(classifier.load())
-        return loaded[0].predict(prompts)  # type: ignore[no-any-return]
-
-    return predict
+    return classifier.load()
 
 
 def _results(
@@ -391,9 +411,10 @@ def _process(chunk: logs.Chunk, index: int, work: _Work) -> _Result:
         requests = requests.filter(work.keep.fill_null(False))
     prepared = prepare(requests, work.settings)
     source = requests["task_source"].drop_nulls().value_counts() if requests.height else None
+    counted = count(prepared, work.settings)
     return _Result(
-        tally(prepared, work.settings),
-        narrow(requests, prepared, requests["row"], index, chunk.ordinal),
+        counted.usage,
+        narrow(requests, prepared, counted, index, chunk.ordinal),
         parsed.rejects,
         parsed.lines,
         height - requests.height,
@@ -408,11 +429,20 @@ def _requests(chunk: logs.Chunk, work: _Work) -> tuple[logs.Parsed, pl.DataFrame
         parsed = chunk.parse([c for c in work.columns if c not in _TEXT])
         frame = parsed.requests
         if frame["task"].null_count() == 0:
-            return parsed, _ruled(tasks.classify(frame, None, work.rules), work)
+            return parsed, _ruled(_typed(frame, work), work)
         # once some lack a label, later chunks are likely to as well
         work.needs_text = True
     parsed = chunk.parse(work.columns)
-    return parsed, _ruled(tasks.classify(parsed.requests, work.predict, work.rules), work)
+    return parsed, _ruled(_typed(parsed.requests, work), work)
+
+
+def _typed(frame: pl.DataFrame, work: _Work) -> pl.DataFrame:
+    """Task types from the log, rules and classifier, in this order."""
+    if frame["task"].is_in(TASKS).all() and not frame["task"].null_count():
+        return frame.with_columns(task_source=pl.lit(tasks.LOG), confidence=pl.lit(None, pl.Float64))
+    load = work.classifier
+    predict = None if load is None else lambda prompts: load().predict(prompts)
+    return tasks.classify(frame, predict, work.rules())
 
 
 def _ruled(frame: pl.DataFrame, work: _Work) -> pl.DataFrame:
@@ -445,8 +475,8 @@ def _later_copies(
     and among equals the one whose content sorts first: the order of lines and files does not matter."""
     by_chunk: dict[int, dict[int, list[tuple[int, int]]]] = {}
     for number in repeated.tolist():
-        source, chunk, row = unplace(number)
-        by_chunk.setdefault(source, {}).setdefault(chunk, []).append((row, number))
+        source, ordinal, row = unplace(number)
+        by_chunk.setdefault(source, {}).setdefault(ordinal, []).append((row, number))
     frames: list[pl.DataFrame] = []
     for index, wanted in by_chunk.items():
         for chunk in logs.chunks(sources[index], layouts[index], wanted.keys()):
@@ -483,7 +513,8 @@ class _RejectWriter:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._held = tempfile.TemporaryFile("w+", encoding="utf-8") if path is not None else None
+        # it lives until `finish`
+        self._held = tempfile.TemporaryFile("w+", encoding="utf-8") if path is not None else None  # noqa: SIM115
         self._places: dict[int, list[tuple[int, int]]] = {}
 
     def add(self, source: int, ordinal: int, reject: logs.Reject) -> None:
@@ -505,11 +536,12 @@ class _RejectWriter:
                     entry = {"file": sources[index].name, "line": line, "code": code, "reason": reason, "text": text}
                     file.write(json.dumps(entry, ensure_ascii=False) + "\n")
         except OSError as error:
-            raise InputError(f"{self._path}: cannot be written ({error.strerror}). Choose another --rejects.") from error
+            raise InputError(
+                f"{self._path}: cannot be written ({error.strerror}). Choose another --rejects."
+            ) from error
         finally:
             self._held.close()
 
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import datetime as dt
 import math
 from collections.abc import Mapping, Sequence
@@ -147,15 +148,17 @@ def simulate(
     candidates = list(dict.fromkeys(m for t in tables for m in t.models()))
     require_prices(usage, book, [*candidates, *([base_model] if base_model else [])])
     priced = savings.today(usage.cells, book, as_of=as_of)
-    failing = savings.failure_rates(usage.cells, book)
-    latency = _latency(usage, book)
+    failing = savings.failure_rates(intake.usage.cells, book)
+    latency = _latency(intake.usage, book)
     scenarios = []
     for table in tables:
         for mode in _modes(table, modes, usage):
             sent = savings.routed(priced, table, book, mode=mode, failure_rates=failing, as_of=as_of)
             scenarios.append(_scenario(sent, priced, usage, table, mode, book, share, latency, quality, as_of))
     period = period_of(usage.cells)
-    today = latency.filter(pl.col("n") > 0)
+    latency_today = _percentiles(latency["middle"].to_numpy(), latency["n"].to_numpy().astype(float))
+    if base_model:
+        _, latency_today, _ = _routed_latency(savings.on_model(priced, book, None), latency, quality, book)
     return Simulation(
         intake=intake,
         period=period,
@@ -166,7 +169,7 @@ def simulate(
         unit=usage.settings.unit,
         scenarios=tuple(scenarios),
         controls=_controls(priced, usage, candidates, book, as_of),
-        latency_today=_percentiles(today["middle"].to_numpy(), today["n"].to_numpy().astype(float)),
+        latency_today=latency_today,
         latency_by_model=_latency_table(latency),
         classifier_latency_ms={t.name: t.classifier_latency_ms for t in tables if t.classifier_latency_ms is not None},
         book_version=book.version,
@@ -217,17 +220,15 @@ def _scenario(
 def _controls(
     priced: pl.DataFrame, usage: Usage, candidates: Sequence[str], book: Book, as_of: dt.date
 ) -> tuple[Control, ...]:
-    used = (
-        priced.filter(pl.col("today_usd").is_not_null())
-        .group_by("provider", "model")
-        .agg(pl.col("requests").sum())
-        .sort("requests", "model", descending=[True, False])
-    )
+    used: collections.Counter[str] = collections.Counter()
+    logged = priced.filter(pl.col("today_usd").is_not_null()).select("provider", "model", "requests")
+    for provider, model, requests in logged.group_by("provider", "model").sum().iter_rows():
+        if (ref := book.resolve(provider, model)) is not None:
+            used[ref.key] += requests
     controls = []
-    if used.height:
-        provider, model, _ = used.row(0)
-        ref = book.resolve(provider, model)
-        controls.append(_control("all on the most used model", ref.key if ref else model, priced, usage, book, as_of))
+    if used:
+        most_used = min(used, key=lambda key: (-used[key], key))
+        controls.append(_control("all on the most used model", most_used, priced, usage, book, as_of))
     offers = [_control("all on the cheapest candidate", m, priced, usage, book, as_of) for m in candidates]
     offers = [c for c in offers if c.requests]
     if offers:
@@ -253,7 +254,11 @@ def _control(name: str, model: str, priced: pl.DataFrame, usage: Usage, book: Bo
 def _latency(usage: Usage, book: Book) -> pl.DataFrame:
     """Latency counts by task and the book's key of the model: task, key, middle (ms), n."""
     rows = usage.histograms.filter(pl.col("metric") == "latency_ms")
-    pairs = usage.cells.group_by("provider", "model").agg(pl.col("requests").sum()).sort("requests", descending=True)
+    pairs = (
+        usage.cells.group_by("provider", "model")
+        .agg(pl.col("requests").sum())
+        .sort("requests", "provider", "model", descending=[True, False, False])
+    )
     keys: dict[str, str] = {}
     for provider, model, _ in pairs.iter_rows():
         if model is not None and model not in keys and (ref := book.resolve(provider, model)) is not None:
@@ -313,7 +318,8 @@ def _routed_latency(
             m, n = part["middle"].to_numpy(), part["n"].to_numpy().astype(float)
             values, source = _percentiles(m, n), "log"
         elif (task, key) in given:
-            values, source = given[task, key], "quality table"
+            values = given[task, key]
+            source = "quality table" if any(v is not None for v in values) else None
             m, n = _lognormal(*values)
         if source is not None and len(m):
             middles.append(m)

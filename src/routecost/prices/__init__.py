@@ -14,11 +14,13 @@ from routecost.prices.listing import (
     show_model,
 )
 from routecost.prices.models import Model, ModelRef
-from routecost.prices.pricing import COST_KINDS, REASONS, price, price_kinds, rates, rates_at
+from routecost.prices.pricing import COST_KINDS, NOT_BILLED, REASONS, UNKNOWN_MODEL, price, price_kinds, rates, rates_at
 
 __all__ = [
     "COST_KINDS",
+    "NOT_BILLED",
     "REASONS",
+    "UNKNOWN_MODEL",
     "Book",
     "Check",
     "Listed",

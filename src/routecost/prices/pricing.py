@@ -121,7 +121,8 @@ def price(
     """Add `cost` in USD (null where the book has no price, never zero), `unpriced` (why) and Int64 `unpriced_fees`
     (web searches, images and seconds without a price, which `cost` leaves out).
 
-    Linear in the counts, so that it prices one request and one cell alike. See `rates` for the columns it needs.
+    Linear in the counts, so that it prices one request and one cell alike. A count that is null counts as 0, unless all
+    counts of the row are. See `rates` for the columns it needs.
     """
     kinds = price_kinds(
         frame, book, provider=provider, model=model, unpriced=unpriced, unpriced_fees=unpriced_fees, logged=logged,
@@ -158,7 +159,9 @@ def price_kinds(
     lacking = pl.any_horizontal(
         *((pl.col(kind) > 0) & pl.col(rate).is_null() for kind, rate in zip(TOKEN_KINDS, _RATES, strict=True))
     ).fill_null(False)
-    reason = pl.coalesce("__reason", pl.when(lacking).then(pl.lit(NO_RATE)))
+    hit = pl.col("gateway_cache_hit").fill_null(False) if "gateway_cache_hit" in frame.columns else pl.lit(False)
+    uncounted = pl.all_horizontal(pl.col(kind).is_null() for kind in TOKEN_KINDS) & ~hit
+    reason = pl.coalesce("__reason", pl.when(uncounted).then(pl.lit(NO_TOKENS)).when(lacking).then(pl.lit(NO_RATE)))
     parts = {
         **{f"cost_{kind}": _times(kind, rate) for kind, rate in zip(TOKEN_KINDS, _RATES, strict=True)},
         "cost_requests": _times("requests", "rate_request"),
@@ -289,6 +292,8 @@ def _with_refs(
     frame: pl.DataFrame, book: Book, provider: str, model: str, name: str
 ) -> tuple[pl.DataFrame, list[ModelRef]]:
     """Add `name`: the index of the row's model in the returned list, -1 when the book does not know it."""
+    # A column without any value may have the type Null, which has no place in a join.
+    frame = frame.with_columns(pl.col(provider, model).cast(pl.String))
     pairs = frame.select(provider, model).unique()
     indices: dict[ModelRef, int] = {}
     found = [

@@ -22,7 +22,7 @@ from routecost.schema import TOKEN_KINDS
 from routecost.stats import Interval
 
 ASSUMPTIONS = (
-    "A rerouted request keeps its token counts (scaled where the price overlay gives a token ratio) and needs no retry.",
+    "A rerouted request keeps its token counts (scaled where an overlay gives a token ratio) and needs no retry.",
     "Prices are list prices unless an overlay says otherwise. Days are UTC; a month is 30 days.",
 )
 MAX_ROWS = 40
@@ -70,7 +70,9 @@ def saving_sentence(saving: Saving, scale: Scale) -> str:
     share = saving.saving_usd / saving.today_usd
     text = f"Table {name} {verb} {usd(abs(amount))}{unit} ({share:.1%})"
     within = interval_text(saving.interval.scaled(factor))
-    text += f", 95% interval {within}" if within else ", no interval (it needs a log of at least two groups of requests)"
+    text += (
+        f", 95% interval {within}" if within else ", no interval (it needs a log of at least two groups of requests)"
+    )
     if saving.cache_loss_usd > 0:
         worst = (saving.saving_usd - saving.cache_loss_usd) * factor
         text += f"; {usd(worst)} if routing loses every prompt cache that it can"
@@ -226,7 +228,9 @@ def _saving_notes(saving: Saving, factor: float) -> tuple[str, ...]:
         if amount:
             notes.append(f"Routed includes {usd(amount * factor)} for {text}.")
     if saving.uncomparable:
-        notes.append(f"{saving.uncomparable:,} requests have no price on one of the sides and are left out of this table.")
+        notes.append(
+            f"{saving.uncomparable:,} requests have no price on one of the sides and are left out of this table."
+        )
     pinned = saving.routed_reasons.get("pinned")
     if pinned:
         notes.append(f"{pinned:,} requests are pinned to a model by their caller.")
@@ -274,8 +278,9 @@ def notes(result: Analysis) -> list[str]:
         out.append(f"Requests without a timestamp are priced as of {result.as_of.isoformat()} (--as-of).")
     if result.coverage.unpriced_fees:
         out.append(
-            f"{result.coverage.unpriced_fees:,} fee units (web searches, images, seconds of audio) have no price and are left out; an overlay can give one."
-        )  # fmt: skip
+            f"{result.coverage.unpriced_fees:,} fee units (web searches, images, seconds of audio) have no price and "
+            "are left out; an overlay can give one."
+        )
     return out
 
 

@@ -45,7 +45,9 @@ def _table(section: Section) -> Table:
     if section.total:
         table.add_section()
         table.add_row(
-            *(Text("" if column.key not in section.total else cell(column, section.total[column.key]), style="bold")
-              for column in section.columns)
-        )  # fmt: skip
+            *(
+                Text("" if column.key not in section.total else cell(column, section.total[column.key]), style="bold")
+                for column in section.columns
+            )
+        )
     return table

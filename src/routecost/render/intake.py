@@ -16,9 +16,11 @@ NOBODY = "(none)"
 
 def intake_lines(intake: Intake, period: Period, coverage: Coverage, book_version: str) -> list[str]:
     """The first sentences of a result."""
-    files = f"{intake.files} file{'s' if intake.files != 1 else ''}"
-    when = _when(period)
-    lines = [f"Read {coverage.requests:,} requests from {files}{when}." if intake.files else f"{coverage.requests:,} requests a day, made up from a mix."]  # fmt: skip
+    if intake.files:
+        files = f"{intake.files} file{'s' if intake.files != 1 else ''}"
+        lines = [f"Read {coverage.requests:,} requests from {files}{_when(period)}."]
+    else:
+        lines = [f"{coverage.requests:,} requests a day, made up from a mix."]
     left = []
     counts = intake.counts
     for key, text in (
@@ -51,7 +53,8 @@ def _when(period: Period) -> str:
 def fault_section(intake: Intake) -> Section | None:
     """What was rejected and why, with the first places; None when nothing was."""
     rows: list[dict[str, Any]] = [
-        {"what": f.code, "count": f.count, "reason": f.reason, "where": ", ".join(map(str, f.places))} for f in intake.rejected
+        {"what": f.code, "count": f.count, "reason": f.reason, "where": ", ".join(map(str, f.places))}
+        for f in intake.rejected
     ]
     rows += [{"what": "damaged", "count": None, "reason": text, "where": ""} for text in intake.damaged]
     if intake.duplicates:
@@ -140,14 +143,20 @@ def intake_data(intake: Intake, period: Period, scale: Scale, coverage: Coverage
             "share": coverage.share,
             "unpriced": dict(coverage.reasons),
             "unknown_models": [
-                {"model": u.model, "provider": u.provider, "requests": u.requests, "tokens": u.tokens, "nearest": list(u.nearest)}
+                {
+                    "model": u.model,
+                    "provider": u.provider,
+                    "requests": u.requests,
+                    "tokens": u.tokens,
+                    "nearest": list(u.nearest),
+                }
                 for u in coverage.unknown
             ],
             "unpriced_fee_units": coverage.unpriced_fees,
             "tokens": coverage.tokens,
             "priced_tokens": coverage.priced_tokens,
         },
-    }  # fmt: skip
+    }
 
 
 def task_name(task: str | None) -> str:

@@ -9,6 +9,9 @@ from routecost.pipeline.simulation import Scenario, Simulation
 from routecost.render import Column, Document, Section, usd
 from routecost.render.analysis import ASSUMPTIONS, interval_text, saving_data, saving_section, saving_sentence
 from routecost.render.intake import fault_section, intake_data, intake_lines, task_name, unpriced_section
+from routecost.stats import Interval
+
+FULL = 2  # up to so many scenarios get a table each
 
 
 def simulation_document(result: Simulation) -> Document:
@@ -19,11 +22,15 @@ def simulation_document(result: Simulation) -> Document:
     if result.scale.factor is not None:
         now += f"; {usd(result.scale.day(result.today_usd) or 0)} a day"
     lines.append(f"{now} ({result.scale.basis}).")
-    lines += [saving_sentence(s.saving, result.scale) for s in result.scenarios]
+    if len(result.scenarios) <= FULL:
+        lines += [saving_sentence(s.saving, result.scale) for s in result.scenarios]
     sections = [_scenarios(result)]
     shared = _shared(result)
     sections += [s for s in (shared,) if s]
-    sections += [saving_section(s.saving, result.scale) for s in result.scenarios]
+    if len(result.scenarios) <= FULL:
+        sections += [saving_section(s.saving, result.scale) for s in result.scenarios]
+    else:
+        sections.append(_by_task(result))
     sections += _latency(result)
     sections += [s for s in (unpriced_section(result.coverage), fault_section(result.intake)) if s]
     return Document("simulate", lines, sections, _data(result), _table(result), (*result.intake.notes, *ASSUMPTIONS))
@@ -32,33 +39,27 @@ def simulation_document(result: Simulation) -> Document:
 def _scenarios(result: Simulation) -> Section:
     factor = 1.0 if result.scale.factor is None else result.scale.factor
     rows: list[dict[str, Any]] = [
-        {"name": "today", "cost": result.today_usd * factor, "saving": 0.0, "part": 0.0, "requests": result.coverage.priced}
-    ]
-    for s in result.scenarios:
-        rows.append(
+        {"name": "today", "cost": result.today_usd * factor, "requests": result.coverage.priced},
+        *(
             {
                 "name": _name(s),
-                "cost": s.saving.routed_usd * factor,
-                "saving": s.saving.saving_usd * factor,
-                "part": s.saving.saving_usd / s.saving.today_usd if s.saving.today_usd else None,
-                "within": interval_text(s.saving.interval.scaled(factor)),
+                **_money(s.saving.today_usd, s.saving.routed_usd, s.saving.interval, factor),
                 "moved": s.saving.moved_requests / s.saving.requests if s.saving.requests else None,
                 "random": (s.saving.today_usd - s.random_usd) * factor,
                 "over": s.over_random_usd * factor,
                 "requests": s.saving.requests,
             }
-        )
-    for c in result.controls:
-        rows.append(
+            for s in result.scenarios
+        ),
+        *(
             {
-                "name": f"control: {c.name} ({c.model})",
-                "cost": c.cost_usd * factor,
-                "saving": (c.today_usd - c.cost_usd) * factor,
-                "part": (c.today_usd - c.cost_usd) / c.today_usd if c.today_usd else None,
-                "within": interval_text(c.interval.scaled(factor)),
+                "name": f"{c.name} ({c.model})",
+                **_money(c.today_usd, c.cost_usd, c.interval, factor),
                 "requests": c.requests,
             }
-        )
+            for c in result.controls
+        ),
+    ]
     unit = "a day" if result.scale.factor is not None else "in all"
     columns = (
         Column("name", "Scenario"),
@@ -77,6 +78,33 @@ def _scenarios(result: Simulation) -> Section:
         "requests; what it costs in quality is another question).",
     )
     return Section(f"Scenarios (USD {unit})", columns, rows, notes=notes)
+
+
+def _by_task(result: Simulation) -> Section:
+    """Saving by task, one column a scenario: when there are too many for a table each."""
+    factor = 1.0 if result.scale.factor is None else result.scale.factor
+    tasks = list(dict.fromkeys(t for s in result.scenarios for t in s.saving.by_task["task"].to_list()))
+    savings = [dict(s.saving.by_task.select("task", "saving_usd").iter_rows()) for s in result.scenarios]
+    rows = [
+        {
+            "name": _name(s),
+            **{str(task): saved[task] * factor if saved.get(task) is not None else None for task in tasks},
+        }
+        for s, saved in zip(result.scenarios, savings, strict=True)
+    ]
+    columns = (Column("name", "Scenario"), *(Column(str(t), task_name(t), "usd") for t in tasks))
+    unit = "a day" if result.scale.factor is not None else "in all"
+    note = "One --table and --mode shows the models and intervals; --format json has all of them."
+    return Section(f"Saving by task (USD {unit})", columns, rows, notes=(note,))
+
+
+def _money(today: float, cost: float, interval: Interval, factor: float) -> dict[str, Any]:
+    return {
+        "cost": cost * factor,
+        "saving": (today - cost) * factor,
+        "part": (today - cost) / today if today else None,
+        "within": interval_text(interval.scaled(factor)),
+    }
 
 
 def _name(scenario: Scenario) -> str:
@@ -111,7 +139,9 @@ def _unit(unit: str) -> str:
 
 
 def _latency(result: Simulation) -> list[Section]:
-    if result.latency_today[0] is None and all(s.latency["source"].null_count() == s.latency.height for s in result.scenarios):
+    if result.latency_today[0] is None and all(
+        s.latency["source"].null_count() == s.latency.height for s in result.scenarios
+    ):
         return []
     p = (Column("p50", "p50", "ms"), Column("p95", "p95", "ms"), Column("p99", "p99", "ms"))
     rows: list[dict[str, Any]] = [{"name": "today", **_percentiles(result.latency_today), "known": 1.0}]
@@ -127,20 +157,24 @@ def _latency(result: Simulation) -> list[Section]:
         Column("known", "Known for", "percent"),
         Column("classifier", "Classifier, of p50", "percent"),
     )
-    notes = ("Routed latency is told only where it is known for every task and model: from the log, or --quality FILE.",)
+    notes = (
+        "Routed latency is told only where it is known for every task and model: from the log, or --quality FILE.",
+    )
     sections = [Section("Latency", columns, rows, notes=notes)]
-    for s in result.scenarios[:1] if len(result.scenarios) == 1 else ():
+    if len(result.scenarios) == 1:
+        only = result.scenarios[0]
         cells = [
-            {"task": task_name(r["task"]), "model": r["model"], "requests": r["requests"], "p50": r["p50_ms"], "p95": r["p95_ms"], "p99": r["p99_ms"], "source": r["source"]}
-            for r in s.latency.iter_rows(named=True)
-        ]  # fmt: skip
-        sections.append(
-            Section(
-                f"Latency with {_name(s)} by task and model",
-                (Column("task", "Task"), Column("model", "Model"), Column("requests", "Requests", "count"), *p, Column("source", "From")),
-                cells,
-            )
-        )  # fmt: skip
+            {**r, "task": task_name(r["task"]), "p50": r["p50_ms"], "p95": r["p95_ms"], "p99": r["p99_ms"]}
+            for r in only.latency.iter_rows(named=True)
+        ]
+        by_cell = (
+            Column("task", "Task"),
+            Column("model", "Model"),
+            Column("requests", "Requests", "count"),
+            *p,
+            Column("source", "From"),
+        )
+        sections.append(Section(f"Latency with {_name(only)} by task and model", by_cell, cells))
     return sections
 
 

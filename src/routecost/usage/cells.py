@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
+import numpy as np
 import polars as pl
 
 from routecost import schema
@@ -115,27 +116,29 @@ def carry_schema() -> dict[str, pl.DataType]:
 def prepare(requests: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     """Requests (schema.REQUEST, with task, rule and confidence where known) -> one row each of the cell key and the
     cell values, `total_input`, `group`, and the measures that histograms take."""
-    frame = requests
-    have = set(frame.columns)
-    total = pl.sum_horizontal(*(_count(c, have) for c in INPUT_KINDS))
-    known = pl.col("input_tokens").is_not_null() & pl.col("output_tokens").is_not_null()
-    any_tokens = pl.any_horizontal(*(pl.col(c).is_not_null() for c in TOKEN_KINDS if c in have))
+    have = {s.name for s in requests if s.null_count() < s.len()}
+    frame = requests.with_columns(
+        _total=pl.sum_horizontal(*(_count(c, have) for c in INPUT_KINDS)),
+        _minute=schema.minute_of_day(pl.col("ts")) if "ts" in have else pl.lit(None, pl.Int16),
+    )
+    known = [pl.col(c).is_not_null() for c in ("input_tokens", "output_tokens")]
+    any_tokens = pl.any_horizontal(*(pl.col(c).is_not_null() for c in TOKEN_KINDS if c in have), pl.lit(False))
     problem = (
-        pl.when(pl.col("model").is_null())
+        pl.when(pl.col("model").is_null() if "model" in have else pl.lit(True))
         .then(pl.lit(schema.NO_MODEL))
-        .when(~known if {"input_tokens", "output_tokens"} <= have else pl.lit(True))
+        .when(~pl.all_horizontal(known) if {"input_tokens", "output_tokens"} <= have else pl.lit(True))
         .then(pl.lit(schema.NO_TOKENS))
     )
     cost = _present("cost_usd", have)
     feedback = _present("feedback", have)
     attempt = _present("attempt", have)
     columns: dict[str, pl.Expr] = {
-        "day": schema.day(pl.col("ts")),
-        "slot": schema.slot(pl.col("ts"), settings.slots),
-        "band": schema.band(total, settings.edges),
+        "day": schema.day(pl.col("ts")) if "ts" in have else pl.lit(None, pl.Date),
+        "slot": schema.slot(pl.col("_minute"), settings.slots),
+        "band": schema.band(pl.col("_total"), settings.edges),
         "problem": problem,
         "status": pl.col("status").fill_null("ok") if "status" in have else pl.lit("ok"),
-        "total_input": pl.when(any_tokens).then(total),
+        "total_input": pl.when(any_tokens).then(pl.col("_total")),
         "requests": pl.lit(1, pl.Int64),
         **{c: _count(c, have) for c in (*TOKEN_KINDS, "reasoning_tokens", *FEES)},
         "logged_cost_pico": _integer(cost, PICO),
@@ -144,7 +147,7 @@ def prepare(requests: pl.DataFrame, settings: Settings) -> pl.DataFrame:
         "feedback_positive": (feedback > 0).fill_null(False).cast(pl.Int64),
         "feedback_negative": (feedback < 0).fill_null(False).cast(pl.Int64),
         "feedback_micro": _integer(feedback, MICRO),
-        "feedback_square_micro": _integer(feedback**2, MICRO),
+        "feedback_square_micro": _integer(feedback * feedback, MICRO),
         "truncated": (
             pl.col("finish_reason").is_in(_TRUNCATED).fill_null(False).cast(pl.Int64)
             if "finish_reason" in have
@@ -152,7 +155,7 @@ def prepare(requests: pl.DataFrame, settings: Settings) -> pl.DataFrame:
         ),
         "retried": (attempt > 1).fill_null(False).cast(pl.Int64),
         "attempts": attempt.fill_null(1).cast(pl.Int64),
-        "group": _group(settings, have),
+        "group": _group(requests, settings, have),
     }
     for column, dtype in CELL_KEY.items():
         if column not in columns:
@@ -167,18 +170,70 @@ def prepare(requests: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     )
 
 
+@dataclass(frozen=True)
+class Counted:
+    """A tally, and which row of `usage.cells` each prepared row was counted in (u32)."""
+
+    usage: Usage
+    cell: np.ndarray[Any, Any]
+
+
 def tally(prepared: pl.DataFrame, settings: Settings) -> Usage:
     """Prepared rows -> usage, without carry (see Sessions): it needs the whole session."""
+    return count(prepared, settings).usage
+
+
+def count(prepared: pl.DataFrame, settings: Settings) -> Counted:
+    """As `tally`, and tells the cell of each row.
+
+    Grouping by the wide key is done once; groups and histograms follow from each row's cell by arithmetic.
+    """
     base = empty(settings)
-    cells = _summed(prepared, list(cell_key(settings)), CELL_VALUES)
-    features = [] if settings.group_features else [pl.lit(None, pl.String).alias("feature")]
-    grouped = prepared.with_columns(features) if features else prepared
-    groups = _summed(grouped, [*GROUP_KEY, "group"], GROUP_VALUES)
-    return replace(
+    if prepared.height == 0:
+        return Counted(base, np.empty(0, np.uint32))
+    cells, cell = _summed_with_rows(prepared, list(cell_key(settings)), CELL_VALUES)
+    usage = replace(
         base,
         cells=cells.select(base.cells.columns),
-        groups=groups.select(base.groups.columns),
-        histograms=_histograms(prepared),
+        groups=_groups(prepared, cells, cell, settings).select(base.groups.columns),
+        histograms=_histograms(prepared, cells, cell),
+    )
+    return Counted(usage, cell)
+
+
+def _summed_with_rows(
+    frame: pl.DataFrame, keys: Sequence[str], values: Sequence[str]
+) -> tuple[pl.DataFrame, np.ndarray[Any, Any]]:
+    """`_summed`, and the position among its rows of each row of `frame`."""
+    constant, varying, zero = _split(frame, keys, values)
+    sums = [pl.col(c).sum() for c in values if c not in zero]
+    if varying:
+        grouped = frame.with_row_index("_row").group_by(varying).agg(*sums, "_row")
+        of_row = np.empty(frame.height, np.uint32)
+        sizes = grouped["_row"].list.len().to_numpy()
+        of_row[grouped["_row"].explode().to_numpy()] = np.repeat(np.arange(grouped.height, dtype=np.uint32), sizes)
+        grouped = grouped.drop("_row")
+    else:
+        grouped = frame.select(sums)
+        of_row = np.zeros(frame.height, np.uint32)
+    return _rejoined(grouped, constant, zero).select(*keys, *values), of_row
+
+
+def _coarse(cells: pl.DataFrame, keys: Sequence[str]) -> tuple[pl.DataFrame, np.ndarray[Any, Any]]:
+    """The distinct values of a coarser key, and for each cell which of them is its own."""
+    distinct, of_cell = _summed_with_rows(cells.with_columns(_n=pl.lit(0, pl.Int64)), keys, ("_n",))
+    return distinct.drop("_n"), of_cell.astype(np.int64)
+
+
+def _groups(
+    prepared: pl.DataFrame, cells: pl.DataFrame, cell: np.ndarray[Any, Any], settings: Settings
+) -> pl.DataFrame:
+    keyed = cells if settings.group_features else cells.with_columns(feature=pl.lit(None, pl.String))
+    keys, of_cell = _coarse(keyed, GROUP_KEY)
+    code = pl.Series("_code", of_cell[cell] * GROUPS) + prepared["group"].cast(pl.Int64)
+    sums = _summed(prepared.select(code.alias("_code"), *GROUP_VALUES), ["_code"], GROUP_VALUES)
+    return sums.with_columns(
+        keys[(sums["_code"] // GROUPS).cast(pl.UInt32)].get_columns(), group=(pl.col("_code") % GROUPS).cast(pl.Int16)
     )
 
 
@@ -202,9 +257,13 @@ def merge(parts: Sequence[Usage]) -> Usage:
             groups=_added([p.groups for p in parts], GROUP_VALUES),
             histograms=_added([p.histograms for p in parts], ("n",)),
             carry=_added([p.carry for p in parts], ("requests", "cache_read_tokens")),
-            settings=first.settings,
+            settings=replace(
+                first.settings,
+                classifier=_all_of(p.settings.classifier for p in parts),
+                task_rules=_all_of(p.settings.task_rules for p in parts),
+            ),
             counts=counts,
-            sources=tuple(sorted((s for p in parts for s in p.sources), key=lambda s: str(s.get("name")))),
+            sources=tuple(sorted((s for p in parts for s in p.sources), key=lambda s: sorted(map(str, s.items())))),
         )
     )
 
@@ -250,6 +309,11 @@ def _same_settings(a: Settings, b: Settings) -> None:
             )
 
 
+def _all_of(versions: Iterable[str | None]) -> str | None:
+    """Every version that the parts of a usage name, in an order that does not depend on theirs."""
+    return " + ".join(sorted({one for version in versions if version for one in version.split(" + ")})) or None
+
+
 def _added(frames: Sequence[pl.DataFrame], values: Sequence[str]) -> pl.DataFrame:
     whole = pl.concat([f for f in frames if f.height] or list(frames[:1]))
     keys = [c for c in whole.columns if c not in values]
@@ -270,20 +334,33 @@ def _sorted(usage: Usage) -> Usage:
 
 
 def _summed(frame: pl.DataFrame, keys: Sequence[str], values: Sequence[str]) -> pl.DataFrame:
-    """`frame` grouped by `keys` with sums of `values`. Constant columns are set aside: hashing them is most of the
-    cost of a wide key."""
+    """`frame` grouped by `keys` with sums of `values`."""
     if frame.height == 0:
         return frame.select(*keys, *values)
-    constant = {c: frame[c].slice(0, 1) for c in keys if _is_constant(frame[c])}
-    varying = [c for c in keys if c not in constant]
-    zero = [c for c in values if frame.schema[c] == pl.Int64 and frame[c].min() == 0 == frame[c].max()]
+    constant, varying, zero = _split(frame, keys, values)
     sums = [pl.col(c).sum() for c in values if c not in zero]
     grouped = frame.group_by(varying).agg(sums) if varying else frame.select(sums)
+    return _rejoined(grouped, constant, zero).select(*keys, *values)
+
+
+def _split(
+    frame: pl.DataFrame, keys: Sequence[str], values: Sequence[str]
+) -> tuple[dict[str, pl.Series], list[str], list[str]]:
+    """Keys that are constant (with their value) and that vary, and values that are all 0: hashing constant columns is
+    most of the cost of a wide key."""
+    constant = {c: frame[c].slice(0, 1) for c in keys if _is_constant(frame[c])}
+    varying = [c for c in keys if c not in constant]
+    zero = [c for c in values if frame[c].min() == 0 == frame[c].max()]
+    # sums of nothing have no height
+    return constant, varying, zero if varying or len(zero) < len(values) else zero[1:]
+
+
+def _rejoined(grouped: pl.DataFrame, constant: Mapping[str, pl.Series], zero: Sequence[str]) -> pl.DataFrame:
     height = grouped.height
     return grouped.with_columns(
         *(s.new_from_index(0, height).alias(c) for c, s in constant.items()),
         *(pl.lit(0, pl.Int64).alias(c) for c in zero),
-    ).select(*keys, *values)
+    )
 
 
 def _is_constant(values: pl.Series) -> bool:
@@ -296,8 +373,10 @@ def _is_constant(values: pl.Series) -> bool:
     return bool((values == values[0]).all())
 
 
-def _histograms(prepared: pl.DataFrame) -> pl.DataFrame:
-    keys = [c for c in HISTOGRAM_KEY if c not in ("metric", "bucket")]
+def _histograms(prepared: pl.DataFrame, cells: pl.DataFrame, cell: np.ndarray[Any, Any]) -> pl.DataFrame:
+    names = [c for c in HISTOGRAM_KEY if c not in ("metric", "bucket")]
+    keys, of_cell = _coarse(cells.with_columns(week=pl.col("day").dt.truncate("1w")), names)
+    of_row = of_cell[cell]
     measures = {
         "latency_ms": "latency_ms",
         "ttft_ms": "ttft_ms",
@@ -305,17 +384,31 @@ def _histograms(prepared: pl.DataFrame) -> pl.DataFrame:
         "output_tokens": "output_tokens",
         "confidence": "confidence",
     }
-    frame = prepared.with_columns(week=pl.col("day").dt.truncate("1w"))
     parts = [empty_histogram()]
     for metric, column in measures.items():
-        values = frame[column]
+        values = prepared[column]
         if values.null_count() == values.len():
             continue
-        rows = frame.select(*keys, bucket=bucket(pl.col(column).cast(pl.Float64)), n=pl.lit(1, pl.Int64))
-        if values.null_count():
-            rows = rows.filter(pl.col("bucket").is_not_null())
-        counted = _summed(rows, [*keys, "bucket"], ("n",))
-        parts.append(counted.select(pl.lit(metric).alias("metric"), *keys, "bucket", "n"))
+        known = values.is_not_null().to_numpy()
+        code = of_row if known.all() else of_row[known]
+        place = buckets(values.drop_nulls().cast(pl.Float64).to_numpy()).astype(np.int64)
+        low = int(place.min())
+        width = int(place.max()) - low + 1
+        if width * keys.height <= 1 << 22:
+            counts = np.bincount(code * width + (place - low))
+            found = np.flatnonzero(counts)
+            n = counts[found]
+        else:
+            found, n = np.unique(code * width + (place - low), return_counts=True)
+        parts.append(
+            keys[found // width]
+            .with_columns(
+                metric=pl.lit(metric),
+                bucket=pl.Series(found % width + low).cast(pl.Int16),
+                n=pl.Series(n).cast(pl.Int64),
+            )
+            .select(*HISTOGRAM_KEY, "n")
+        )
     return pl.concat(parts)
 
 
@@ -323,10 +416,11 @@ def empty_histogram() -> pl.DataFrame:
     return pl.DataFrame(schema={**HISTOGRAM_KEY, "n": pl.Int64()})
 
 
-def bucket(value: pl.Expr) -> pl.Expr:
-    """The log-spaced bucket (Int16) of a value; ZERO_BUCKET for 0 and below; null for null."""
-    position = (value.log() / math.log(BUCKET_BASE)).floor()
-    return pl.when(value > 0).then(position).when(value <= 0).then(ZERO_BUCKET).cast(pl.Int16)
+def buckets(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The log-spaced bucket (i16) of each value; ZERO_BUCKET for 0 and below."""
+    positive = values > 0
+    places = np.floor(np.log(values, where=positive, out=np.zeros(len(values))) / math.log(BUCKET_BASE))
+    return np.where(positive, places, ZERO_BUCKET).astype(np.int16)
 
 
 def _present(column: str, have: set[str]) -> pl.Expr:
@@ -338,7 +432,8 @@ def _count(column: str, have: set[str]) -> pl.Expr:
 
 
 def _integer(value: pl.Expr, scale: float) -> pl.Expr:
-    return (value * scale).round().cast(pl.Int64, strict=False).fill_null(0)
+    """In whole units of 1 / scale; null for what does not fit, such as a cost of ten million dollars a request."""
+    return (value * scale).round().cast(pl.Int64, strict=False)
 
 
 def _by(column: str, have: set[str]) -> pl.Expr:
@@ -352,7 +447,7 @@ def _by(column: str, have: set[str]) -> pl.Expr:
     return pl.col(name).cast(pl.String) if name in have else pl.lit(None, pl.String)
 
 
-def _group(settings: Settings, have: set[str]) -> pl.Expr:
+def _group(requests: pl.DataFrame, settings: Settings, have: set[str]) -> pl.Expr:
     """The salted hash, modulo 64, of what varies together: the user, else the session, else the request."""
     seed = sum(byte * 257**i for i, byte in enumerate(settings.salt.encode())) % (1 << 63)
     choice = {
@@ -361,10 +456,16 @@ def _group(settings: Settings, have: set[str]) -> pl.Expr:
         "session": ("session_id",),
         "request": ("request_id",),
     }[settings.unit]
-    # A request without any id is a unit of its own; its content stands in for an id, so that order does not matter.
-    content = pl.struct(
-        [pl.col(c) for c in ("ts", "model", "input_tokens", "output_tokens", "latency_ms", "prompt") if c in have]
-    ).hash(seed)
-    ids = [pl.col(c).hash(seed) for c in choice if c in have]
-    guarded = [pl.when(pl.col(c).is_not_null()).then(h) for c, h in zip([c for c in choice if c in have], ids, strict=True)]
-    return (pl.coalesce(*guarded, content) % GROUPS).cast(pl.Int16)
+    units: list[pl.Expr] = []
+    for column in choice:
+        if column not in have:
+            continue
+        if requests[column].null_count() == 0:
+            units.append(pl.col(column).hash(seed))
+            break
+        units.append(pl.when(pl.col(column).is_not_null()).then(pl.col(column).hash(seed)))
+    else:
+        # A request without any id is a unit of its own; its content stands in for an id, so that order is nothing.
+        content = [c for c in ("ts", "model", "input_tokens", "output_tokens", "latency_ms", "prompt") if c in have]
+        units.append(pl.struct(content).hash(seed) if content else pl.lit(0, pl.UInt64))
+    return (pl.coalesce(*units) % GROUPS).cast(pl.Int16)

@@ -98,7 +98,7 @@ def read_usage(path: Path | str) -> Usage:
         missing = [c for c in wanted.columns if c not in whole.columns]
         if missing:
             raise InputError(f"{path}: the usage file lacks the column {missing[0]!r}. Tally the log again.")
-        return whole.filter(pl.col("table") == name).select(wanted.columns).cast(dict(wanted.schema))
+        return whole.filter(pl.col("table") == name).select(wanted.columns).cast(wanted.schema)
 
     return Usage(
         cells=table("cells"),
