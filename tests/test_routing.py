@@ -657,7 +657,7 @@ def with_overrides(*overrides: Override) -> Table:
             replace(GOOD, routes={"simple": {"eco": "bigg", "balanced": "bigg"}, "code": {"eco": "bigg"}}),
             "error",
             "routes.simple, routes.code.eco",
-            "the model bigg is not in the price book",
+            "the model bigg is not in the price book.",
             "Did you mean big, big-2? Otherwise give it a price, or an alias, in an overlay",
         ),
         (with_overrides(Override("zzz", user=("u",))), "error", "override 1", "zzz is not in", "Check the name, or"),

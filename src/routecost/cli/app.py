@@ -30,7 +30,7 @@ app.add_typer(routes.app, name="routes")
 PathsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[PATH...]",
+        metavar="PATH",
         help="Logs or usage files: JSONL, CSV or Parquet, plain or .gz / .zst; files, globs, directories, "
         "object-store URLs, or - for stdin. Without one: `logs` of routecost.toml, ./usage.parquet, ./logs*.",
         show_default=False,

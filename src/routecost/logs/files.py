@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import glob
-import io
+import gzip
 import itertools
 import os
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
@@ -21,6 +22,7 @@ Kind = Literal["jsonl", "csv", "parquet"]
 
 # 16 MB of bytes parse as fast as a memory-mapped scan of the whole file (bench/RESULTS.md) and keep memory flat.
 CHUNK_BYTES = 16 << 20
+_READ_BYTES = 64 << 10
 
 _KINDS: dict[str, Kind] = {
     ".jsonl": "jsonl",
@@ -34,7 +36,21 @@ _KINDS: dict[str, Kind] = {
 }
 _COMPRESSION: dict[str, Literal["gzip", "zstd"]] = {".gz": "gzip", ".zst": "zstd"}
 _MAGIC: dict[bytes, Literal["gzip", "zstd"]] = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-_SCHEMES = ("s3://", "s3a://", "gs://", "gcs://", "az://", "azure://", "abfs://", "abfss://", "adl://", "http://", "https://", "hf://")  # fmt: skip
+# What people name by mistake, told by its first bytes.
+_NOT_LOGS: dict[bytes, str] = {
+    b"PK\x03\x04": "a zip archive (an Excel workbook is one): save the sheet as CSV, or unpack it, and name what is inside",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook: save the sheet as CSV",
+    b"BZh": "compressed with bzip2: unpack it in a pipe, `bzcat FILE | routecost analyze -`",
+    b"\xfd7zXZ": "compressed with xz: unpack it in a pipe, `xzcat FILE | routecost analyze -`",
+    b"SQLite format": "a SQLite database: export the table as CSV",
+    b"Obj\x01": "an Avro file: convert it to Parquet or JSON lines",
+    b"ORC": "an ORC file: convert it to Parquet",
+    b"ARROW1": "an Arrow file: convert it to Parquet",
+}
+_SCHEMES = (
+    *("s3://", "s3a://", "gs://", "gcs://", "az://", "azure://", "abfs://", "abfss://", "adl://"),
+    *("http://", "https://", "hf://"),
+)
 
 
 class DamagedError(InputError):
@@ -70,7 +86,7 @@ def find_sources(paths: Sequence[str]) -> list[Source]:
     Raises InputError for a path that does not exist, a directory or glob without a log, or an unreadable file.
     """
     found: dict[str, Source] = {}
-    for path in paths:
+    for path in dict.fromkeys(paths):
         for source in _expand(path):
             key = source.path if is_object_store(source.path) else os.path.realpath(source.path)
             found.setdefault(key, source)
@@ -81,16 +97,14 @@ def _expand(path: str) -> list[Source]:
     if path == "-":
         return [spool_stdin()]
     if is_object_store(path):
-        if not any(c in path for c in "*?["):
-            return [_remote(path)]
         return [_remote(path)]
     if os.path.isdir(path):
-        inside = [p for p in sorted(Path(path).rglob("*")) if p.is_file() and _named_kind(p.name) is not None]
+        inside = [str(p) for p in sorted(Path(path).rglob("*")) if _is_log(p, Path(path))]
         if not inside:
             raise InputError(
                 f"{path}: no log in this directory. Expected files ending in {', '.join(_KINDS)}, plain or .gz / .zst."
             )
-        return [_local(str(p)) for p in inside]
+        return [_local(p) for p in inside]
     if os.path.exists(path):
         return [_local(path)]
     if glob.has_magic(path):
@@ -98,9 +112,20 @@ def _expand(path: str) -> list[Source]:
         if not matches:
             raise InputError(f"{path}: no file matches this pattern. Check the folder, or quote it for the shell.")
         return [_local(p) for p in matches]
+    if os.path.islink(path):
+        raise InputError(f"{path}: a link to {os.readlink(path)}, which does not exist.")
     parent = Path(path).parent
-    near = did_you_mean(Path(path).name, (p.name for p in parent.iterdir())) if parent.is_dir() else ""
+    try:
+        near = did_you_mean(Path(path).name, (p.name for p in parent.iterdir()))
+    except OSError:
+        near = "" if parent.exists() else f" There is no folder {parent} either."
     raise InputError(f"{path}: no such file.{near}")
+
+
+def _is_log(path: Path, root: Path) -> bool:
+    """Whether a file in a directory is read: by its ending; `.x` and `_x` are not data, as in Hive and Spark."""
+    hidden = any(part.startswith((".", "_")) for part in path.relative_to(root).parts)
+    return not hidden and _named_kind(path.name) is not None and path.is_file()
 
 
 def _named_kind(name: str) -> Kind | None:
@@ -113,31 +138,40 @@ def _named_kind(name: str) -> Kind | None:
 def _local(path: str, name: str | None = None) -> Source:
     if not os.path.isfile(path):
         raise InputError(f"{path}: not a regular file. Pipe it in instead: `cat {path} | routecost analyze -`.")
+    shown = name or path
     try:
         with open(path, "rb") as file:
-            head = file.read(4)
-            compression = next((c for magic, c in _MAGIC.items() if head.startswith(magic)), None)
+            start = file.read(16)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
-    shown = name or path
-    kind = "parquet" if head == b"PAR1" else _named_kind(shown)
-    source = Source(shown, path, kind or "jsonl", compression)
+        raise InputError(f"{shown}: cannot be read ({error.strerror}).") from error
+    for magic, what in _NOT_LOGS.items():
+        if start.startswith(magic):
+            raise InputError(f"{shown}: {what}. Expected JSON lines, CSV or Parquet, plain or .gz / .zst.")
+    kind = "parquet" if start[:4] == b"PAR1" else _named_kind(shown)
+    if kind == "parquet" and start[:4] != b"PAR1":
+        raise InputError(f"{shown}: named as Parquet but does not begin like one (saw {start[:4]!r}, expected b'PAR1').")
+    compression = next((c for magic, c in _MAGIC.items() if start.startswith(magic)), None)
     if kind is None:
-        return Source(shown, path, _sniff_kind(source), compression)
-    if kind == "parquet" and head != b"PAR1":
-        raise InputError(f"{path}: named as Parquet but does not begin like one (saw {head!r}, expected b'PAR1').")
-    return source
+        kind = _sniffed_kind(Source(shown, path, "jsonl", compression))
+    return Source(shown, path, kind, compression)
 
 
-def _sniff_kind(source: Source) -> Kind:
-    head = next(iter(raw_blocks(source, 1 << 16)), b"").lstrip(b"\xef\xbb\xbf").lstrip()
-    return "jsonl" if not head or head[:1] in b"{[" else "csv"
+def _sniffed_kind(source: Source) -> Kind:
+    try:
+        start = first_bytes(source, 1 << 16).lstrip(b"\xef\xbb\xbf \t\r\n")
+    except DamagedError:
+        return "jsonl"
+    if b"\0" in start:
+        raise InputError(f"{source.name}: not text. Expected JSON lines, CSV or Parquet, plain or .gz / .zst.")
+    return "jsonl" if not start or start[:1] in b"{[" else "csv"
 
 
 def _remote(url: str) -> Source:
-    name = url.split("?", 1)[0]
-    compression = _COMPRESSION.get(os.path.splitext(name.lower())[1])
-    return Source(url, url, _named_kind(name) or "jsonl", compression)
+    path = url.split("?", 1)[0] if url.startswith("http") else url
+    kind = _named_kind(path) or "jsonl"
+    if kind == "csv" and (glob.has_magic(path) or path.endswith("/")):
+        raise InputError(f"{url}: name each CSV file of an object store; only Parquet and JSON lines can be globbed there.")
+    return Source(url, url, kind, _COMPRESSION.get(os.path.splitext(path.lower())[1]))
 
 
 def spool_stdin() -> Source:
@@ -158,8 +192,6 @@ def open_bytes(source: Source) -> IO[bytes]:
     """The decompressed bytes of a local source, as a readable file."""
     try:
         if source.compression == "gzip":
-            import gzip
-
             return gzip.open(source.path, "rb")  # type: ignore[return-value]
         if source.compression == "zstd":
             import pyarrow as pa
@@ -170,10 +202,16 @@ def open_bytes(source: Source) -> IO[bytes]:
         raise InputError(f"{source.name}: cannot be read ({error.strerror or error}).") from error
 
 
-def raw_blocks(source: Source, size: int = CHUNK_BYTES) -> Iterator[bytes]:
-    """The decompressed bytes of a source in blocks of at most `size`, in order.
+def first_bytes(source: Source, size: int) -> bytes:
+    """The first `size` decompressed bytes or fewer. Raises DamagedError when there are none for a damage."""
+    with contextlib.closing(raw_blocks(source, size)) as blocks:
+        return next(blocks, b"")
 
-    Raises InputError when the compressed stream is damaged: what came before has been yielded by then.
+
+def raw_blocks(source: Source, size: int) -> Generator[bytes]:
+    """The decompressed bytes of a source in blocks of about `size`, in order; UTF-16 comes as UTF-8.
+
+    Raises DamagedError when the compressed stream is damaged: what came before has been yielded by then.
     """
     if is_object_store(source.path):
         yield from _remote_blocks(source, size)
@@ -184,28 +222,33 @@ def raw_blocks(source: Source, size: int = CHUNK_BYTES) -> Iterator[bytes]:
         if first[:2] in (b"\xff\xfe", b"\xfe\xff"):
             # Excel's "Unicode text" is UTF-16 with a byte-order mark
             decode = codecs.getincrementaldecoder("utf-16")(errors="replace").decode
-            yield from (decode(block).encode() for block in itertools.chain([first], blocks))
+            yield from (decode(block).encode(errors="replace") for block in itertools.chain([first], blocks))
             return
         if first:
             yield first
         yield from blocks
 
 
-def _filled(file: IO[bytes], size: int, source: Source) -> Iterator[bytes]:
+def _filled(file: IO[bytes], size: int, source: Source) -> Generator[bytes]:
     """Blocks of exactly `size` bytes but for the last; what a damaged stream still gave comes before the error."""
+    # one step of the decompressor at a time: a longer read throws away what came before a damage
+    read = file.read1 if isinstance(file, gzip.GzipFile) else file.read
+    most = _READ_BYTES if source.compression else size
     parts: list[bytes] = []
-    held = 0
+    held = done = 0
     while True:
         try:
-            part = file.read(min(size - held, 4 << 20))
+            part = read(min(size - held, most))
         except (OSError, EOFError, ValueError, zlib.error) as error:
-            if parts:
-                yield b"".join(parts)
+            rest = b"".join((*parts, *_bytes_from(source, done)))
+            if rest:
+                yield rest
             kind = source.compression or "file"
             raise DamagedError(f"{source.name}: the {kind} stream is damaged or cut short ({error}).") from error
         if part:
             parts.append(part)
             held += len(part)
+            done += len(part)
         if (held == size or not part) and parts:
             yield parts[0] if len(parts) == 1 else b"".join(parts)
             parts, held = [], 0
@@ -213,22 +256,44 @@ def _filled(file: IO[bytes], size: int, source: Source) -> Iterator[bytes]:
             return
 
 
-def _remote_blocks(source: Source, size: int) -> Iterator[bytes]:
+def _bytes_from(source: Source, at: int) -> Generator[bytes]:
+    """What a damaged zstd stream gives behind `at`, byte by byte: a read of more that fails gives nothing."""
+    if source.compression != "zstd":
+        return
+    with open_bytes(source) as file, contextlib.suppress(OSError, ValueError):
+        while at:
+            at -= len(file.read(min(at, _READ_BYTES)))
+        while byte := file.read(1):
+            yield byte
+
+
+def _remote_blocks(source: Source, size: int) -> Generator[bytes]:
     import polars as pl
 
     try:
         batches = pl.scan_lines(source.path, name="line").collect_batches(chunk_size=10_000, maintain_order=True)
-        held = io.BytesIO()
+        held: list[bytes] = []
+        length = 0
         for batch in batches:
-            held.write("\n".join(batch["line"].fill_null("").to_list()).encode() + b"\n")
-            if held.tell() >= size:
-                yield held.getvalue()
-                held = io.BytesIO()
-        if held.tell():
-            yield held.getvalue()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{source.name}: cannot be read from the object store ({_first_line(error)}).") from error
+            held.append(("\n".join(batch["line"].fill_null("").to_list()) + "\n").encode() if batch.height else b"")
+            length += len(held[-1])
+            if length >= size:
+                yield b"".join(held)
+                held, length = [], 0
+        if length:
+            yield b"".join(held)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise remote_error(source, error) from error
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+def remote_error(source: Source, error: BaseException) -> InputError:
+    """What an object store answered, and what to do about it."""
+    if isinstance(error, FileNotFoundError) or "404" in str(error):
+        return InputError(f"{source.name}: no such object. Check the bucket and the name.")
+    said = " ".join(str(error).split())[:300] or type(error).__name__
+    if "utf8" in said or "utf-8" in said:
+        return InputError(f"{source.name}: not UTF-8. Download it first: a local file with bad bytes can be read.")
+    return InputError(
+        f"{source.name}: cannot be read from the object store ({said}). Access is set in the environment: "
+        "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL and the like."
+    )

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import codecs
+import contextlib
+import functools
 import itertools
 import json
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import polars as pl
 
 from routecost.errors import InputError
-from routecost.logs.files import CHUNK_BYTES, Source, is_object_store, raw_blocks
+from routecost.logs.files import (
+    CHUNK_BYTES,
+    DamagedError,
+    Source,
+    first_bytes,
+    is_object_store,
+    raw_blocks,
+    remote_error,
+)
 from routecost.logs.flat import EXTRA_TARGETS, Layout, canonical, detect_layout, json_schema
 
 SAMPLE_RECORDS: Final = 500
+SAMPLE_BYTES: Final = 1 << 20
 MAX_LINE_BYTES: Final = 256 << 20
+# A CSV record beyond this is a quote that never closes.
+MAX_CSV_RECORD_BYTES: Final = 32 << 20
 PARQUET_ROWS: Final = 131_072
 _BOM: Final = b"\xef\xbb\xbf"
-# A chunk that does not parse is cut into pieces of this size; only a piece that fails is read line by line.
-_PIECE_BYTES: Final = 256 << 10
+# So few lines are looked at one by one when they do not parse together.
+_FEW_LINES: Final = 32
+_FAILURES: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
 
 @dataclass(frozen=True)
@@ -56,53 +70,42 @@ class Chunk:
     parse: Callable[[Sequence[str]], Parsed]
 
 
+@dataclass(frozen=True)
+class _Block:
+    """Whole records as bytes. lines: where each stands in the file (1-based), if not one a line of the block."""
+
+    ordinal: int
+    data: bytes
+    lines: Sequence[int] | None = None
+
+
 def layout_of(source: Source, given: Layout | None, extra: Sequence[str] = ()) -> Layout:
     """The layout of a source from a sample of its records. Raises InputError when nothing is recognised."""
-    if source.kind == "parquet":
-        head = _parquet(source).head(SAMPLE_RECORDS)
-        try:
-            frame = head.collect()
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise _not_parquet(source, error) from error
-        # an empty column says that the field exists
-        records: list[dict[str, Any]] = frame.to_dicts() or [dict.fromkeys(frame.columns)]
-        return detect_layout(source.name, records, given, extra)
-    if source.kind == "csv":
-        text = _csv_head(source)
-        rows = list(itertools.islice(text.records, SAMPLE_RECORDS)) if text else []
-        records = [dict(zip(text.header, row, strict=False)) for row in rows] if text else []
-        if text and not records:
-            records = [dict.fromkeys(text.header)]
-        return detect_layout(source.name, records, given, extra)
-    records = []
-    for _, block in _json_blocks(source, 1 << 20):
-        for line in block.splitlines():
-            record = _object(line)
-            if isinstance(record, dict):
-                records.append(record)
-            if len(records) >= SAMPLE_RECORDS:
-                break
-        if records:
-            break
-    return detect_layout(source.name, records, given, extra)
+    try:
+        if source.kind == "parquet":
+            # the types of its columns say all that values would
+            return detect_layout(source.name, [dict.fromkeys(_parquet_names(source))], given, extra)
+        if source.kind == "csv":
+            return _csv_layout(source, given, extra)
+        return detect_layout(source.name, _json_sample(source), given, extra)
+    except DamagedError:
+        # `chunks` comes upon it again
+        return detect_layout(source.name, [], given, extra)
 
 
 def chunks(source: Source, layout: Layout, only: Collection[int] | None = None) -> Iterator[Chunk]:
-    """The chunks of a source in order; with `only`, just those ordinals."""
+    """The chunks of a source in order; with `only`, just those ordinals. Raises DamagedError where it ends too early."""
     if source.kind == "parquet":
         yield from _parquet_chunks(source, layout, only)
         return
-    if source.kind == "csv":
-        head = _csv_head(source)
-        if head is None:
+    head = _csv_head(source) if source.kind == "csv" else None
+    last = None if only is None else max(only, default=-1)
+    for block in _blocks(source, head):
+        if only is None or block.ordinal in only:
+            parse = functools.partial(_parse_csv, block.data, head, layout) if head else functools.partial(_parse_json, block.data, layout)  # fmt: skip # noqa: E501
+            yield Chunk(block.ordinal, len(block.data), parse)
+        if last is not None and block.ordinal >= last:
             return
-        for ordinal, block in enumerate(_csv_blocks(source, head)):
-            if only is None or ordinal in only:
-                yield Chunk(ordinal, len(block), _csv_parser(block, head, layout))
-        return
-    for ordinal, block in _json_blocks(source, CHUNK_BYTES):
-        if only is None or ordinal in only:
-            yield Chunk(ordinal, len(block), _json_parser(block, layout))
 
 
 def locate(source: Source, places: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int]:
@@ -110,80 +113,116 @@ def locate(source: Source, places: Iterable[tuple[int, int]]) -> dict[tuple[int,
     wanted: dict[int, list[int]] = {}
     for ordinal, row in places:
         wanted.setdefault(ordinal, []).append(row)
-    found: dict[tuple[int, int], int] = {}
-    if not wanted:
-        return found
     if source.kind == "parquet":
         return {(o, r): o * PARQUET_ROWS + r + 1 for o, rows in wanted.items() for r in rows}
-    last = max(wanted)
-    if source.kind == "csv":
-        head = _csv_head(source)
-        blocks: Iterable[tuple[int, bytes]] = enumerate(_csv_blocks(source, head)) if head else ()
-        line = 1 + (head.header_lines if head else 0)
-    else:
-        blocks = _json_blocks(source, CHUNK_BYTES)
-        line = 1
-    for ordinal, block in blocks:
-        if ordinal in wanted:
-            starts = _record_lines(block, is_csv=source.kind == "csv")
-            for row in wanted[ordinal]:
-                found[ordinal, row] = line + (starts[row] if row < len(starts) else 0)
-        if ordinal >= last:
+    found: dict[tuple[int, int], int] = {}
+    head = _csv_head(source) if source.kind == "csv" and wanted else None
+    line = 1 + (head.lines if head else 0)
+    for block in _blocks(source, head) if wanted else ():
+        if block.ordinal in wanted:
+            starts = block.lines or [line + n for n in _record_lines(block.data, head)]
+            found.update(((block.ordinal, row), starts[row]) for row in wanted[block.ordinal])
+        if block.ordinal >= max(wanted):
             break
-        line += block.count(b"\n")
+        line += block.data.count(b"\n")
     return found
 
 
-def _record_lines(block: bytes, *, is_csv: bool) -> list[int]:
-    """The line offset inside the block at which each non-blank record starts."""
-    if not is_csv:
-        return [n for n, line in enumerate(block.split(b"\n")) if line.strip()]
-    starts, quoted = [], False
-    for n, line in enumerate(block.split(b"\n")):
-        if not quoted and line.strip():
-            starts.append(n)
-        quoted ^= line.count(b'"') % 2 == 1
-    return starts
+def _record_lines(data: bytes, head: _CsvHead | None) -> list[int]:
+    """The line in a block at which each record starts."""
+    if head is not None:
+        return [record.line for record in _csv_records(head.utf8(data), head.separator, len(head.header))]
+    return [n for n, line in enumerate(data.split(b"\n")) if line.strip()]
+
+
+def _blocks(source: Source, head: _CsvHead | None) -> Iterator[_Block]:
+    if source.kind == "csv":
+        return _csv_blocks(source, head) if head else iter(())
+    return _json_blocks(source, CHUNK_BYTES)
+
+
+def _judged(
+    raw: pl.DataFrame, layout: Layout, columns: Sequence[str], rows: pl.Series | None, texts: Callable[[list[int]], list[str]]
+) -> Parsed:
+    """Raw records as requests, those that are none set apart.
+
+    rows: their places in the chunk, where some are missing. texts: how the records at these heights read.
+    """
+    frame = canonical(raw, layout, columns)
+    frame = frame.with_columns((pl.int_range(frame.height, eager=True) if rows is None else rows).alias("row"))
+    if frame["reject"].null_count() == frame.height:
+        return Parsed(frame.drop("reject"))
+    wrong = frame["reject"].is_not_null()
+    at = wrong.arg_true().to_list()
+    bad = zip(frame["row"].filter(wrong), frame["reject"].filter(wrong), texts(at), strict=True)
+    return Parsed(frame.filter(~wrong).drop("reject"), tuple(Reject(row, "bad_value", why, text) for row, why, text in bad))
+
+
+def _with(parsed: Parsed, rejects: Sequence[Reject]) -> Parsed:
+    return Parsed(parsed.requests, tuple(sorted((*rejects, *parsed.rejects), key=lambda reject: reject.row)))
+
+
+def _shown(line: bytes) -> str:
+    return line.decode(errors="replace").rstrip("\r\n")
 
 
 # --- JSON -------------------------------------------------------------------------------------------------------------
 
 
-def _json_blocks(source: Source, size: int) -> Iterator[tuple[int, bytes]]:
-    """Whole lines in blocks of about `size` bytes. A JSON array of objects comes as one line an element."""
-    if source.compression is None and not is_object_store(source.path):
-        with open(source.path, "rb") as file:
-            head = file.read(4096).removeprefix(_BOM).lstrip()
-        if head and head[:1] != b"[" and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
-            yield from _ranges(source, size)
-            return
+def _json_sample(source: Source) -> list[dict[str, Any]]:
+    records: list[dict[str, Any]] = []
+    with contextlib.closing(_json_blocks(source, SAMPLE_BYTES)) as blocks:
+        for block in blocks:
+            for line in block.data.split(b"\n"):
+                with contextlib.suppress(ValueError, RecursionError):
+                    record = json.loads(line)
+                    if isinstance(record, dict):
+                        records.append(record)
+                if len(records) >= SAMPLE_RECORDS:
+                    break
+            if records:
+                break
+    return records
+
+
+def _json_blocks(source: Source, size: int) -> Generator[_Block]:
+    """Whole lines in blocks of about `size` bytes. Objects of an array, or over several lines, come as one line each."""
+    head = first_bytes(source, 64 << 10)
+    plain = source.compression is None and not is_object_store(source.path)
+    if re.match(rb"(\xef\xbb\xbf)?\s*(\[\s*([{\]]|\Z)|\{\s*\n)", head):
+        yield from _value_blocks(source, size)
+    elif plain and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        yield from _ranges(source, size)
+    else:
+        yield from _lines(source, size)
+
+
+def _lines(source: Source, size: int) -> Generator[_Block]:
+    """Whole lines of a stream."""
     held = b""
-    ordinal = 0
+    ordinal = itertools.count()
     first = True
-    for block in raw_blocks(source, size):
-        if first:
-            block = block.removeprefix(_BOM)
-            if not block.strip():
-                continue
+    try:
+        for data in raw_blocks(source, size):
+            data = data.removeprefix(_BOM) if first else data
             first = False
-            if block.lstrip()[:1] == b"[":
-                rest = itertools.chain([block], _after_first(source, size))
-                yield from _array_blocks(source, rest, size)
-                return
-        cut = block.rfind(b"\n") + 1
-        if cut == 0:
-            held += block
-            if len(held) > MAX_LINE_BYTES:
-                raise InputError(_too_long(source))
-            continue
-        yield ordinal, held + block[:cut] if held else block[:cut]
-        ordinal += 1
-        held = block[cut:]
-    if held.strip():
-        yield ordinal, held
+            cut = data.rfind(b"\n") + 1
+            if cut:
+                yield _Block(next(ordinal), held + data[:cut])
+                held = data[cut:]
+            else:
+                held += data
+                if len(held) > MAX_LINE_BYTES:
+                    raise InputError(_too_long(source))
+    except DamagedError:
+        if held:
+            yield _Block(next(ordinal), held)
+        raise
+    if held:
+        yield _Block(next(ordinal), held)
 
 
-def _ranges(source: Source, size: int) -> Iterator[tuple[int, bytes]]:
+def _ranges(source: Source, size: int) -> Generator[_Block]:
     """Whole lines of a plain file, each block read once and copied once."""
     fd = os.open(source.path, os.O_RDONLY)
     try:
@@ -193,7 +232,7 @@ def _ranges(source: Source, size: int) -> Iterator[tuple[int, bytes]]:
             if at >= end:
                 return
             cut = _line_end(fd, min(at + size, end), end, source)
-            yield ordinal, os.pread(fd, cut - at, at)
+            yield _Block(ordinal, os.pread(fd, cut - at, at))
             at = cut
     except OSError as error:
         raise InputError(f"{source.name}: cannot be read ({error.strerror}).") from error
@@ -209,8 +248,10 @@ def _line_end(fd: int, at: int, end: int, source: Source) -> int:
         found = window.find(b"\n")
         if found >= 0:
             return at + found + 1
+        if not window:
+            break
         at += len(window)
-        if not window or at - start > MAX_LINE_BYTES:
+        if at - start > MAX_LINE_BYTES:
             raise InputError(_too_long(source))
     return end
 
@@ -222,197 +263,217 @@ def _too_long(source: Source) -> str:
     )
 
 
-def _after_first(source: Source, size: int) -> Iterator[bytes]:
-    started = False
-    for block in raw_blocks(source, size):
-        if not started:
-            started = bool(block.removeprefix(_BOM).strip())
-            continue
-        yield block
-
-
-def _array_blocks(source: Source, blocks: Iterable[bytes], size: int) -> Iterator[tuple[int, bytes]]:
-    import codecs
-
-    decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
-    scan = json.JSONDecoder().raw_decode
-    text, at, ordinal = "", 0, 0
-    out: list[str] = []
+def _value_blocks(source: Source, size: int) -> Generator[_Block]:
+    """The elements of arrays, and values outside of any, each as one line."""
+    texts: list[str] = []
+    lines: list[int] = []
     held = 0
-    opened = False
-    feed = iter(blocks)
+    ordinal = itertools.count()
+
+    def block() -> _Block:
+        data = "\n".join(texts).encode(errors="surrogateescape") + b"\n"
+        return _Block(next(ordinal), data, tuple(lines))
+
+    try:
+        for line, text in _values(source, size):
+            texts.append(text.replace("\n", " ").replace("\r", " "))
+            lines.append(line)
+            held += len(text)
+            if held >= size:
+                yield block()
+                texts, lines, held = [], [], 0
+    except DamagedError:
+        if texts:
+            yield block()
+        raise
+    if texts:
+        yield block()
+
+
+_BETWEEN: Final = re.compile(r"[\s,]*")
+_WORD: Final = re.compile(r"[^\s,\[\]{}\"]+|.", re.DOTALL)
+_BRACKETS: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]|"', re.DOTALL)
+# No literal, escape or number of JSON that is cut off is longer: an error further from the end is a real one.
+_NEAR_END: Final = 64
+
+
+def _values(source: Source, size: int) -> Generator[tuple[int, str]]:
+    """(line, text) of each JSON value of a file of arrays and values. What cannot be read as JSON goes as far as its
+    brackets do, so that the values behind it are found. Raises DamagedError when an array is not closed."""
+    decode = codecs.getincrementaldecoder("utf-8")(errors="surrogateescape").decode
+    feed = raw_blocks(source, size)
+    text, at, line, inside = "", 0, 1, False
+    damage: DamagedError | None = None
+    ended = False
     while True:
-        if not opened:
-            text = decode(next(feed))
-            at = text.index("[") + 1
-            opened = True
-        while at < len(text) and text[at] in " \t\r\n,":
-            at += 1
-        if at >= len(text) or text[at] != "]":
-            try:
-                _, end = scan(text, at)
-                # a number or word at the very end may go on in the next block
-                complete = end < len(text)
-            except ValueError:
-                complete = False
-            if complete:
-                out.append(text[at:end].replace("\n", " ").replace("\r", " "))
-                held += end - at
-                at = end
-                if held >= size:
-                    yield ordinal, ("\n".join(out) + "\n").encode()
-                    ordinal, out, held = ordinal + 1, [], 0
-                continue
-            more = next(feed, None)
-            if more is not None and len(text) - at < MAX_LINE_BYTES:
-                text, at = text[at:] + decode(more), 0
-                continue
-            if text[at:].strip():
-                # cut short or not JSON: the rest is one rejected record
-                out.append(text[at:].replace("\n", " ").replace("\r", " "))
-        break
-    if out:
-        yield ordinal, ("\n".join(out) + "\n").encode()
+        start = _BETWEEN.match(text, at).end()  # type: ignore[union-attr] # it matches nothing as well
+        line += text.count("\n", at, start)
+        at = start
+        if at < len(text) and not inside and text[at] == "[":
+            inside, at = True, at + 1
+            continue
+        if at < len(text) and inside and text[at] == "]":
+            inside, at = False, at + 1
+            continue
+        end = _value_end(text, at, ended=ended) if at < len(text) else None
+        if end is not None:
+            yield line, text[at:end]
+            line += text.count("\n", at, end)
+            at = end
+            continue
+        if ended:
+            break
+        try:
+            more = next(feed, None) if len(text) - at < MAX_LINE_BYTES else None
+        except DamagedError as error:
+            more, damage = None, error
+        ended = more is None
+        text, at = text[at:] + decode(more or b"", final=ended), 0
+        text = text.removeprefix("\ufeff")
+    feed.close()
+    if damage is not None:
+        raise damage
+    if inside:
+        raise DamagedError(f"{source.name}: the JSON array is not closed: cut short, or a bracket or quote is missing.")
 
 
-def _json_parser(block: bytes, layout: Layout) -> Callable[[Sequence[str]], Parsed]:
-    return lambda columns: _parse_json(block, layout, columns)
-
-
-def _parse_json(block: bytes, layout: Layout, columns: Sequence[str]) -> Parsed:
-    strict = json_schema(layout, columns, strict=True) or {"_": pl.String()}
-    raw = _try_json(block, strict)
-    if raw is None:
-        loose = json_schema(layout, columns, strict=False) or {"_": pl.String()}
-        raw = _try_json(block, loose)
-        if raw is None:
-            return _parse_pieces(block, loose, layout, columns)
-    return _judged(raw, layout, columns, lambda: [line for line in block.split(b"\n") if line.strip()])
-
-
-def _try_json(block: bytes, schema: Mapping[str, pl.DataType]) -> pl.DataFrame | None:
+def _value_end(text: str, at: int, *, ended: bool) -> int | None:
+    """Where the JSON value at `at` ends; None when more text is needed to tell."""
+    broken = False
     try:
-        return pl.read_ndjson(block, schema=schema)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        _, end = _DECODER.raw_decode(text, at)
+        # a number or word at the very end may go on
+        if end < len(text) or ended:
+            return end
         return None
-
-
-def _parse_pieces(block: bytes, schema: Mapping[str, pl.DataType], layout: Layout, columns: Sequence[str]) -> Parsed:
-    """A chunk with at least one line that is not a JSON object."""
-    frames: list[pl.DataFrame] = []
-    rejects: list[Reject] = []
-    row = 0
-    for piece in _pieces(block):
-        raw = _try_json(piece, schema)
-        if raw is None:
-            lines = [line for line in piece.split(b"\n") if line.strip()]
-            good: list[bytes] = []
-            places: list[int] = []
-            for n, line in enumerate(lines):
-                fault = _fault(line) or _field_fault(line, schema)
-                if fault is None:
-                    good.append(line)
-                    places.append(row + n)
-                else:
-                    rejects.append(Reject(row + n, *fault, _shown(line)))
-            raw = _try_json(b"\n".join(good) + b"\n", schema) if good else None
-            if raw is None and good:
-                singles = [(_try_json(line + b"\n", schema), line, place) for line, place in zip(good, places, strict=True)]
-                rejects.extend(
-                    Reject(place, "not_json", "not a JSON object that can be read", _shown(line))
-                    for frame, line, place in singles
-                    if frame is None
-                )
-                kept = [(frame, place) for frame, _, place in singles if frame is not None]
-                raw = pl.concat([frame for frame, _ in kept]) if kept else None
-                places = [place for _, place in kept]
-            height = len(lines)
-        else:
-            height = raw.height
-            places = list(range(row, row + height))
-        if raw is not None:
-            frames.append(raw.with_columns(pl.Series("row", places, pl.Int64)))
-        row += height
-    empty = pl.DataFrame(schema={**schema, "row": pl.Int64()})
-    raw = pl.concat(frames) if frames else empty
-    lines_again = [line for line in block.split(b"\n") if line.strip()]
-    judged = _judged(raw.drop("row"), layout, columns, lambda: [lines_again[r] for r in raw["row"]], raw["row"])
-    together = sorted((*rejects, *judged.rejects), key=lambda r: r.row)
-    return Parsed(judged.requests, tuple(together))
-
-
-def _pieces(block: bytes) -> Iterator[bytes]:
-    at = 0
-    while at < len(block):
-        end = block.find(b"\n", min(at + _PIECE_BYTES, len(block) - 1))
-        end = len(block) if end < 0 else end + 1
-        yield block[at:end]
-        at = end
-
-
-def _object(line: bytes) -> Any:
-    try:
-        return json.loads(line)
+    except json.JSONDecodeError as error:
+        broken = not error.msg.startswith("Unterminated string") and error.pos < len(text) - _NEAR_END
     except (ValueError, RecursionError):
+        broken = True
+    if not broken and not ended:
+        return None
+    if text[at] not in "[{":
+        end = _WORD.match(text, at).end()  # type: ignore[union-attr] # any character is one
+        return end if end < len(text) or ended else None
+    depth = 0
+    for mark in _BRACKETS.finditer(text, at):
+        if mark[0] == '"':
+            break
+        depth += (mark[0] in "[{") - (mark[0] in "]}")
+        if depth == 0:
+            return mark.end()
+    return len(text) if ended else None
+
+
+_DECODER: Final = json.JSONDecoder()
+
+
+def _parse_json(data: bytes, layout: Layout, columns: Sequence[str]) -> Parsed:
+    strict = json_schema(layout, columns, strict=True) or {"": pl.String()}
+    raw = _read_json(data, strict)
+    if raw is not None:
+        return _judged(raw, layout, columns, None, lambda at: _texts(_json_lines(data), at))
+    lines = _json_lines(data)
+    loose = json_schema(layout, columns, strict=False) or {"": pl.String()}
+    places: list[int] = []
+    frames = [pl.DataFrame(schema=loose)]
+    rejects: list[Reject] = []
+    for some, frame in _readable(lines, range(len(lines)), loose):
+        if frame is not None:
+            places.extend(some)
+            frames.append(frame)
+        else:
+            rejects.extend(Reject(n, *_fault(lines[n], loose), _shown(lines[n])) for n in some)
+    rows = pl.Series(places, dtype=pl.Int64)
+    judged = _judged(pl.concat(frames), layout, columns, rows, lambda at: _texts(lines, [places[n] for n in at]))
+    return _with(judged, rejects)
+
+
+def _json_lines(data: bytes) -> list[bytes]:
+    return [line.removeprefix(_BOM) for line in data.split(b"\n") if line.strip()]
+
+
+def _texts(lines: Sequence[bytes], at: Iterable[int]) -> list[str]:
+    return [_shown(lines[n]) for n in at]
+
+
+def _read_json(data: bytes, schema: Mapping[str, pl.DataType]) -> pl.DataFrame | None:
+    try:
+        return pl.read_ndjson(data, schema=schema)
+    except _FAILURES:
         return None
 
 
-def _fault(line: bytes) -> tuple[str, str] | None:
-    """Why a line is not a JSON object: a code and a sentence; None when it is one."""
+def _readable(
+    lines: Sequence[bytes], some: Sequence[int], schema: Mapping[str, pl.DataType]
+) -> Iterator[tuple[Sequence[int], pl.DataFrame | None]]:
+    """The lines in parts that Polars reads, and those that it does not (None), found by halving: what is good is
+    decided by the same reader everywhere, so that it does not depend on the neighbours of a line."""
+    frame = _read_json(b"\n".join(lines[n] for n in some), schema) if some else None
+    if frame is not None and frame.height == len(some):
+        yield some, frame
+    elif len(some) == 1:
+        yield some, None
+    elif len(some) > _FEW_LINES:
+        middle = len(some) // 2
+        yield from _readable(lines, some[:middle], schema)
+        yield from _readable(lines, some[middle:], schema)
+    elif some:
+        # Python tells most of the bad ones at a fraction of the cost
+        bad = [n for n in some if _is_surely_bad(lines[n])]
+        if bad:
+            yield bad, None
+            yield from _readable(lines, [n for n in some if n not in bad], schema)
+        else:
+            for n in some:
+                yield from _readable(lines, [n], schema)
+
+
+def _is_surely_bad(line: bytes) -> bool:
     try:
-        text = line.decode()
+        return not isinstance(json.loads(line.decode()), dict)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return True
+    except (ValueError, RecursionError):
+        return False
+
+
+def _fault(line: bytes, schema: Mapping[str, pl.DataType]) -> tuple[str, str]:
+    """Why a line that Polars does not read is not a record: a code and a sentence."""
+    try:
+        value = json.loads(line.decode(), parse_constant=_no_constant, parse_float=_finite)
     except UnicodeDecodeError as error:
         return "not_utf8", f"not UTF-8: byte {line[error.start]:#04x} at column {error.start + 1}"
-    try:
-        value = json.loads(text, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        return "not_json", f"not JSON at column {error.colno}: {error.msg}"
     except RecursionError:
         return "not_json", "not JSON that can be read: nested too deeply"
     except ValueError as error:
-        where = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-        why = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-        return "not_json", f"not JSON{where}: {why}"
+        return "not_json", f"not JSON: {error}"
     if not isinstance(value, dict):
         return "not_an_object", f"expected a JSON object, saw {type(value).__name__}"
-    return None
+    wrong = _not_an_object(value, pl.Struct(schema), ())
+    return ("bad_value", wrong) if wrong else ("not_json", "not JSON that can be read: nested too deeply, or a number too large")
 
 
-def _field_fault(line: bytes, schema: Mapping[str, pl.DataType]) -> tuple[str, str] | None:
-    record = json.loads(line)
-    for name, dtype in schema.items():
-        value = record.get(name)
-        if isinstance(dtype, pl.Struct) and value is not None and not isinstance(value, dict):
-            return "bad_value", f"{name}: expected an object, saw {json.dumps(value)[:40]}"
-    return None
+def _not_an_object(value: Any, dtype: pl.DataType, path: tuple[str, ...]) -> str | None:
+    if not isinstance(dtype, pl.Struct) or value is None:
+        return None
+    if not isinstance(value, dict):
+        return f"{'.'.join(path)}: expected an object, saw {json.dumps(value)[:40]}"
+    inside = (_not_an_object(value.get(f.name), f.dtype, (*path, f.name)) for f in dtype.fields)  # type: ignore[arg-type]
+    return next(filter(None, inside), None)
 
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _shown(line: bytes) -> str:
-    return line.decode(errors="replace").rstrip("\r\n")
-
-
-def _judged(
-    raw: pl.DataFrame,
-    layout: Layout,
-    columns: Sequence[str],
-    lines: Callable[[], Sequence[bytes]],
-    rows: pl.Series | None = None,
-) -> Parsed:
-    """Raw records as requests, those that are none set apart. `lines` gives their text where it is needed."""
-    frame = canonical(raw, layout, columns)
-    rows = pl.int_range(frame.height, eager=True) if rows is None else rows
-    frame = frame.with_columns(rows.alias("row"))
-    if frame["reject"].null_count() == frame.height:
-        return Parsed(frame.drop("reject"))
-    bad = frame.with_row_index("at").filter(pl.col("reject").is_not_null())
-    text = lines()
-    rejects = tuple(
-        Reject(row, "bad_value", reason, _shown(text[at]))
-        for at, row, reason in bad.select("at", "row", "reject").iter_rows()
-    )
-    return Parsed(frame.filter(pl.col("reject").is_null()).drop("reject"), rejects)
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return number
 
 
 # --- CSV --------------------------------------------------------------------------------------------------------------
@@ -420,187 +481,70 @@ def _judged(
 
 @dataclass(frozen=True)
 class _CsvHead:
+    """What a CSV file's beginning says of it. `size` and `lines` are those of what precedes the first record."""
+
     header: list[str]
     separator: str
     encoding: str
-    header_bytes: int
-    header_lines: int
-    records: Iterable[list[str]]
+    old_mac: bool
+    size: int
+    lines: int
+    sample: list[list[str]]
+
+    def utf8(self, data: bytes) -> bytes:
+        return data if self.encoding == "utf-8" else data.decode(self.encoding, errors="replace").encode()
+
+
+@dataclass(frozen=True)
+class _CsvRecord:
+    """One record of a block: where it starts and ends, its text, and its fields, or why they are not what they should
+    be (a code and a sentence)."""
+
+    line: int
+    end: int
+    text: bytes
+    fields: list[str] | tuple[str, str]
+
+
+def _csv_layout(source: Source, given: Layout | None, extra: Sequence[str]) -> Layout:
+    head = _csv_head(source)
+    if head is None:
+        return detect_layout(source.name, [], given, extra)
+    records = [dict(zip(head.header, row, strict=True)) for row in head.sample] or [dict.fromkeys(head.header)]
+    layout = detect_layout(source.name, records, given, extra, head.separator)
+    if head.encoding == "utf-8":
+        return layout
+    return replace(layout, notes=(*layout.notes, f"{source.name}: not UTF-8, so it is read as Windows-1252"))
 
 
 def _csv_head(source: Source) -> _CsvHead | None:
-    """What a CSV file's beginning says of it: separator, encoding, header. None for an empty file."""
-    block = next(raw_blocks(source, 1 << 20), b"")
-    start = len(_BOM) if block.startswith(_BOM) else 0
-    body = block[start:]
-    if not body.strip():
+    """What a CSV file's beginning says: separator, encoding, header. None for an empty file."""
+    block = first_bytes(source, SAMPLE_BYTES)
+    old_mac = b"\r" in block and b"\n" not in block
+    body = block.replace(b"\r", b"\n") if old_mac else block
+    # a byte-order mark, blank lines, and Excel's own hint
+    lead = re.match(rb"(?:\xef\xbb\xbf)?\s*(?:(?i:sep=)([!-~\t])\s*\n\s*)?", body)
+    assert lead is not None
+    size = lead.end()
+    if size == len(body):
         return None
-    skipped, lines = 0, 0
-    first, _, _ = body.partition(b"\n")
-    separator = ""
-    if first.strip().lower().startswith(b"sep=") and len(first.strip()) == 5:
-        # Excel's own hint
-        separator = first.strip()[4:].decode("latin-1")
-        skipped, lines = len(first) + 1, 1
-        first = body[skipped:].partition(b"\n")[0]
-    encoding = "utf-8"
-    try:
-        body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if error.end < len(body) - 4 or len(block) < 1 << 20:
-            encoding = "cp1252"
-    text = body[skipped:].decode(encoding, errors="replace")
-    header_text = _first_record(text)
-    if not separator:
-        counts = {s: header_text.count(s) for s in (",", ";", "\t", "|")}
-        separator = max(counts, key=lambda s: counts[s])
-        separator = separator if counts[separator] else ","
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    header = [name.strip() for name in next(reader, [])]
+    # a tab as separator may be the first byte of the header: it is not a blank
+    size -= len(body[:size]) - len(body[:size].rstrip(b"\t")) if not lead[1] else 0
+    encoding = _encoding(body, whole=len(block) < SAMPLE_BYTES)
+    separator = lead[1].decode() if lead[1] else _separator(body[size:])
+    head = _CsvHead([], separator, encoding, old_mac, 0, 0, [])
+    records = _csv_records(head.utf8(body[size:]), separator, None)
+    first = next(records)
+    if isinstance(first.fields, tuple):
+        raise InputError(f"{source.name}: the header is {first.fields[1]}. Expected names with {separator!r} between them.")
+    header = [name.strip() or f"column {n}" for n, name in enumerate(first.fields, 1)]
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise InputError(f"{source.name}: the header names {', '.join(map(repr, twice))} more than once.")
-    length = len(header_text.encode(encoding))
-    return _CsvHead(header, separator, encoding, start + skipped + length, lines + header_text.count("\n"), reader)
-
-
-def _first_record(text: str) -> str:
-    """The header with its line end; a quoted name may hold line breaks."""
-    quoted = False
-    for n, char in enumerate(text):
-        if char == '"':
-            quoted = not quoted
-        elif char == "\n" and not quoted:
-            return text[: n + 1]
-    return text
-
-
-def _csv_blocks(source: Source, head: _CsvHead) -> Iterator[bytes]:
-    """Whole records in blocks: a line break ends a record where the quotes before it are even."""
-    held = b""
-    skip = head.header_bytes
-    for block in raw_blocks(source, CHUNK_BYTES):
-        if skip:
-            used = min(skip, len(block))
-            block, skip = block[used:], skip - used
-        data = held + block if held else block
-        cut = len(data)
-        while True:
-            cut = data.rfind(b"\n", 0, cut)
-            if cut < 0 or data.count(b'"', 0, cut) % 2 == 0:
-                break
-        if cut < 0:
-            held = data
-            if len(held) > MAX_LINE_BYTES:
-                raise InputError(
-                    f"{source.name}: a record of more than {MAX_LINE_BYTES >> 20} MB: a quote that never closes?"
-                )
-            continue
-        yield data[: cut + 1]
-        held = data[cut + 1 :]
-    if held.strip():
-        yield held
-
-
-def _csv_parser(block: bytes, head: _CsvHead, layout: Layout) -> Callable[[Sequence[str]], Parsed]:
-    return lambda columns: _parse_csv(block, head, layout, columns)
-
-
-def _parse_csv(block: bytes, head: _CsvHead, layout: Layout, columns: Sequence[str]) -> Parsed:
-    if head.encoding != "utf-8":
-        block = block.decode(head.encoding, errors="replace").encode()
-    # a blank line, a wrong number of fields or a bad byte changes the number of rows or fails: then the slow way
-    try:
-        raw = pl.read_csv(
-            block, has_header=False, new_columns=head.header, infer_schema=False, separator=head.separator,
-            missing_utf8_is_empty_string=False,
-        )  # fmt: skip
-        clean = raw.width == len(head.header) and b"\n\n" not in block and b"\n\r\n" not in block
-    except pl.exceptions.PolarsError:
-        clean = False
-    if clean:
-        return _judged(raw, layout, columns, lambda: _csv_lines(block))
-    rejects: list[Reject] = []
-    rows: list[list[str | None]] = []
-    places: list[int] = []
-    texts: list[bytes] = []
-    for n, record in enumerate(_csv_lines(block)):
-        try:
-            fields = next(csv.reader(io.StringIO(record.decode(), newline=""), delimiter=head.separator, strict=True), [])
-        except UnicodeDecodeError:
-            rejects.append(Reject(n, "not_utf8", "not UTF-8", _shown(record)))
-            continue
-        except csv.Error as error:
-            rejects.append(Reject(n, "not_csv", f"not a CSV record: {error}", _shown(record)))
-            continue
-        if len(fields) != len(head.header):
-            reason = f"expected {len(head.header)} fields as in the header, saw {len(fields)}"
-            rejects.append(Reject(n, "wrong_fields", reason, _shown(record)))
-            continue
-        rows.append([value if value != "" else None for value in fields])
-        places.append(n)
-        texts.append(record)
-    raw = pl.DataFrame(rows, schema=dict.fromkeys(head.header, pl.String), orient="row")
-    judged = _judged(raw, layout, columns, lambda: texts, pl.Series(places, dtype=pl.Int64))
-    return Parsed(judged.requests, tuple(sorted((*rejects, *judged.rejects), key=lambda r: r.row)))
-
-
-def _csv_lines(block: bytes) -> list[bytes]:
-    """The records of a block as bytes, blank lines left out."""
-    records: list[bytes] = []
-    open_record = b""
-    for line in block.split(b"\n"):
-        joined = open_record + b"\n" + line if open_record else line
-        if joined.count(b'"') % 2:
-            open_record = joined
-            continue
-        open_record = b""
-        if joined.strip():
-            records.append(joined.rstrip(b"\r"))
-    if open_record.strip():
-        records.append(open_record)
-    return records
-
-
-# --- Parquet ----------------------------------------------------------------------------------------------------------
-
-
-def _parquet(source: Source) -> pl.LazyFrame:
-    try:
-        return pl.scan_parquet(source.path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise _not_parquet(source, error) from error
-
-
-def _not_parquet(source: Source, error: BaseException) -> InputError:
-    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return InputError(f"{source.name}: not a Parquet file that can be read ({first[:200]}). Was it cut short?")
-
-
-def _parquet_chunks(source: Source, layout: Layout, only: Collection[int] | None) -> Iterator[Chunk]:
-    plan = _parquet(source)
-    try:
-        height = plan.select(pl.len()).collect().item()
-        names = set(plan.collect_schema().names())
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise _not_parquet(source, error) from error
-    for ordinal in range(-(-height // PARQUET_ROWS)):
-        if only is None or ordinal in only:
-            yield Chunk(ordinal, 0, _parquet_parser(source, plan, ordinal, names, layout))
-
-
-def _parquet_parser(
-    source: Source, plan: pl.LazyFrame, ordinal: int, names: set[str], layout: Layout
-) -> Callable[[Sequence[str]], Parsed]:
-    def parse(columns: Sequence[str]) -> Parsed:
-        fields = {layout.fields[c][0] for c in (*columns, *EXTRA_TARGETS) if c in layout.fields} | set(layout.extra)
-        theirs = sorted(fields & names) or sorted(names)[:1]
-        part = plan.slice(ordinal * PARQUET_ROWS, PARQUET_ROWS)
-        try:
-            raw = part.select(theirs).collect(engine="in-memory")
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise _not_parquet(source, error) from error
-        return _judged(raw, layout, columns, lambda: [json.dumps(r, default=str).encode() for r in raw.to_dicts()])
-
-    return parse
-
+    width = len(header)
+    sample = (r.fields for r in itertools.islice(records, SAMPLE_RECORDS))
+    size += len(body[size:].split(b"\n", first.text.count(b"\n") + 1)[0]) if False else _raw_length(body[size:], first.text)
+    return _CsvHead(
+        header, separator, encoding, old_mac, size, body[:size].count(b"\n"),
+        [f for f in sample if isinstance(f, list) and len(f) == width],
+    )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,8 +12,8 @@ import polars as pl
 from routecost import savings, stats
 from routecost.errors import InputError
 from routecost.pipeline.intake import Intake, require_prices
-from routecost.prices import Book
-from routecost.routing import Table
+from routecost.prices import Book, ModelRef
+from routecost.routing import Table, validate
 from routecost.schema import TASKS, TOKEN_KINDS
 from routecost.usage import Usage
 
@@ -151,11 +151,10 @@ def analyse(
     if intake.usage.cells.height == 0:
         raise nothing(intake)
     as_of = as_of or dt.datetime.now(dt.UTC).date()
-    asked = {f"the table {table.name}": table.models(), "--base-model": (base_model,) if base_model else ()}
-    require_known(book, asked)
+    require_valid(book, [table], base_model)
     usage = rebased(intake.usage, base_model) if base_model else intake.usage
-    require_prices(usage, book, [m for models in asked.values() for m in models])
-    priced = savings.today(usage.cells, book, as_of=as_of)
+    require_prices(usage, book, table.models())
+    priced = savings.today(_with_calendar(usage.cells, by), book, as_of=as_of)
     rates = savings.failure_rates(intake.usage.cells, book) if table.failover_rate == "from-log" else None
     sent = savings.routed(priced, table, book, mode=mode, failure_rates=rates, as_of=as_of)
     period = period_of(usage.cells)
@@ -177,17 +176,36 @@ def analyse(
     )
 
 
-def require_known(book: Book, asked: Mapping[str, Sequence[str]]) -> None:
-    """Refuse models that the price book does not know, where a person named them. Raises InputError."""
-    for where, models in asked.items():
-        unknown = [m for m in models if book.resolve(None, m) is None]
-        if unknown:
-            near = book.nearest(unknown[0])
-            hint = f" Did you mean {', '.join(near)}?" if near else ""
-            raise InputError(
-                f"{where} names {', '.join(map(repr, unknown))}, which the price book does not know.{hint} "
-                "Give it a price in an overlay (--pricing FILE), or see `routecost prices list`."
-            )
+def _with_calendar(cells: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+    """Adds the week (its Monday) and the month, where a breakdown asks for them."""
+    calendar = {
+        "week": pl.col("day").dt.truncate("1w").dt.strftime("%Y-%m-%d"),
+        "month": pl.col("day").dt.strftime("%Y-%m"),
+    }
+    return cells.with_columns(calendar[b].alias(b) for b in by if b in calendar)
+
+
+def require_valid(book: Book, tables: Sequence[Table], base_model: str | None) -> None:
+    """Refuse a table with an error, and a base model that the price book does not know. Raises InputError."""
+    for table in tables:
+        findings = validate(table, lambda name: book.resolve(None, name), book.nearest, _of_tier(book))
+        errors = [f for f in findings if f.level == "error"]
+        if errors:
+            first = errors[0]
+            more = f" ({len(errors) - 1} more: `routecost routes validate`)" if len(errors) > 1 else ""
+            fix = f" {first.fix}" if first.fix else ""
+            raise InputError(f"{table.source or table.name}: {first.where}: {first.message}{fix}{more}")
+    if base_model is not None and book.resolve(None, base_model) is None:
+        near = book.nearest(base_model)
+        hint = f" Did you mean {', '.join(near)}?" if near else ""
+        raise InputError(
+            f"--base-model: the price book does not know {base_model!r}.{hint} "
+            "Give it a price in an overlay (--pricing FILE), or see `routecost prices list`."
+        )
+
+
+def _of_tier(book: Book) -> Callable[[str], list[ModelRef]]:
+    return lambda tier: [ref for ref in book.refs() if ref.tier == tier]
 
 
 def rebased(usage: Usage, model: str) -> Usage:
@@ -222,7 +240,9 @@ def period_of(cells: pl.DataFrame) -> Period:
 
 def scale_of(period: Period, requests: int, requests_per_day: float | None) -> Scale:
     if requests_per_day is not None:
-        return Scale(requests_per_day / requests if requests else None, f"scaled to {requests_per_day:,.0f} requests a day")
+        return Scale(
+            requests_per_day / requests if requests else None, f"scaled to {requests_per_day:,.0f} requests a day"
+        )
     if period.days is None:
         return Scale(None, "no timestamps, so nothing a day or month can be told; give --requests N/day")
     return Scale(1 / period.days, f"total / {period.days} calendar day{'s' if period.days > 1 else ''}")
@@ -251,7 +271,8 @@ def coverage_of(priced: pl.DataFrame, book: Book) -> Coverage:
         priced=int(good["requests"].sum()),
         reasons=reasons,
         unknown=tuple(
-            UnknownModel(model, provider, n, t, tuple(book.nearest(model))) for model, provider, n, t in unknown.iter_rows()
+            UnknownModel(model, provider, n, t, tuple(book.nearest(model)))
+            for model, provider, n, t in unknown.iter_rows()
         ),
         unpriced_fees=int(frame["unpriced_fees"].sum()),
         tokens=int(frame["_tokens"].sum()),
@@ -276,7 +297,9 @@ def _costs(priced: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
             cost_usd=pl.when(pl.col("priced_requests") > 0).then("cost_usd"),
         )
         .sort(*_order(keys))
-        .select(*keys, "requests", "share", *TOKEN_KINDS, "reasoning_tokens", "priced_requests", "cost_usd", "cost_share")
+        .select(
+            *keys, "requests", "share", *TOKEN_KINDS, "reasoning_tokens", "priced_requests", "cost_usd", "cost_share"
+        )
     )
 
 
@@ -311,7 +334,9 @@ def _residual(priced: pl.DataFrame) -> pl.DataFrame:
             computed_usd=pl.col("today_usd").sum(),
         )
         .with_columns(residual_usd=pl.col("logged_usd") - pl.col("computed_usd"))
-        .with_columns(residual_share=pl.when(pl.col("computed_usd") > 0).then(pl.col("residual_usd") / pl.col("computed_usd")))
+        .with_columns(
+            residual_share=pl.when(pl.col("computed_usd") > 0).then(pl.col("residual_usd") / pl.col("computed_usd"))
+        )
         .sort(-pl.col("logged_usd"), "model", "provider")
     )
 
@@ -411,5 +436,6 @@ def intervals(
 def as_rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
     """The rows of a frame as plain dicts, dates as text."""
     return [
-        {k: v.isoformat() if isinstance(v, dt.date) else v for k, v in row.items()} for row in frame.iter_rows(named=True)
+        {k: v.isoformat() if isinstance(v, dt.date) else v for k, v in row.items()}
+        for row in frame.iter_rows(named=True)
     ]

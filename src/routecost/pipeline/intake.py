@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from routecost import classifier
 
 EXAMPLES = 3
+# Breakdowns that follow from a cell's day, so that every usage file has them.
+CALENDAR = ("week", "month")
 _TEXT = ("prompt", "system", "previous_prompt")
 _COMPACT_ROWS = 400_000
 # Columns that no command of the present asks a log for.
@@ -106,7 +108,7 @@ def find_paths(paths: Sequence[str]) -> list[str]:
         return found
     raise UsageError(
         "no log given, and none found here. Name one (`routecost analyze logs.jsonl`), pipe one in "
-        "(`... | routecost analyze -`), or put a usage.parquet or logs* in this folder."
+        "(`... | routecost analyze -`), or set `logs` in routecost.toml, or keep a usage.parquet or logs* in this folder."
     )
 
 
@@ -143,7 +145,7 @@ def read(
         settings = Settings(
             edges=book.edges,
             slots=book.slots,
-            by=tuple(b for b in options.by if b not in CELL_KEY),
+            by=tuple(b for b in options.by if b not in (*CELL_KEY, *CALENDAR)),
             unit=options.unit,
             group_features=any("feature" in t.cell_keys() for t in tables),
             rules={o.key: str(o) for o in overrides},
@@ -157,7 +159,13 @@ def read(
         parts.append(intake.usage)
     usage = merge(parts)
     check_size(usage.cells, usage.settings)
-    return replace(intake, usage=usage, files=len(sources) + len(tallied))
+    notes = intake.notes
+    if tallied and len(parts) > 1:
+        notes = (
+            *notes,
+            "A request id that stands in two of the merged usage files is counted twice: they keep no ids.",
+        )
+    return replace(intake, usage=usage, files=len(sources) + len(tallied), notes=notes)
 
 
 def _request_rules(tables: Sequence[Table]) -> tuple[Override, ...]:
@@ -175,7 +183,7 @@ def _require(usages: Sequence[Usage], files: Sequence[str], overrides: Sequence[
                 f"{'; '.join(str(o) for o in lacking)}: they read the request itself, which a usage file does not "
                 "keep. Tally the log again with the table:  routecost tally LOG... --table TABLE.yaml -o usage.parquet"
             )
-        missing = [b for b in options.by if b not in CELL_KEY and b not in usage.settings.by]
+        missing = [b for b in options.by if b not in (*CELL_KEY, *CALENDAR, *usage.settings.by)]
         if missing:
             raise InputError(
                 f"{file} was tallied without the key {missing[0]!r}. "
@@ -294,7 +302,7 @@ def _read_logs(
 ) -> Intake:
     given = logs.read_map(options.field_map) if options.field_map else None
     account = _Account()
-    raw_by = tuple(b for b in settings.by if b not in REQUEST and b not in ("month", "week", "hour"))
+    raw_by = tuple(b for b in settings.by if b not in REQUEST and b != "hour")
     layouts = []
     for source in sources:
         layouts.append(logs.layout_of(source, given, raw_by))

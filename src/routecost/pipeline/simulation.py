@@ -23,7 +23,7 @@ from routecost.pipeline.analysis import (
     nothing,
     period_of,
     rebased,
-    require_known,
+    require_valid,
     saving_of,
     scale_of,
 )
@@ -142,11 +142,10 @@ def simulate(
     if intake.usage.cells.height == 0:
         raise nothing(intake)
     as_of = as_of or dt.datetime.now(dt.UTC).date()
-    asked = {f"the table {t.name}": t.models() for t in tables}
-    require_known(book, {**asked, "--base-model": (base_model,) if base_model else ()})
+    require_valid(book, tables, base_model)
     usage = rebased(intake.usage, base_model) if base_model else intake.usage
     candidates = list(dict.fromkeys(m for t in tables for m in t.models()))
-    require_prices(usage, book, [*candidates, *([base_model] if base_model else [])])
+    require_prices(usage, book, candidates)
     priced = savings.today(usage.cells, book, as_of=as_of)
     failing = savings.failure_rates(intake.usage.cells, book)
     latency = _latency(intake.usage, book)

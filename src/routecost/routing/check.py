@@ -113,7 +113,7 @@ def _models(
             yield Finding(
                 "error",
                 ", ".join(places[model]),
-                f"the model {model} is not in the price book",
+                f"the model {model} is not in the price book.",
                 f"{fix} give it a price, or an alias, in an overlay (--pricing FILE).",
             )
 

@@ -12,7 +12,17 @@ import polars as pl
 
 from routecost import schema
 from routecost.errors import InputError
-from routecost.schema import CELL_KEY, CELL_VALUES, FEES, GROUP_KEY, GROUP_VALUES, GROUPS, INPUT_KINDS, TOKEN_KINDS
+from routecost.schema import (
+    CELL_KEY,
+    CELL_VALUES,
+    FEES,
+    GROUP_KEY,
+    GROUP_VALUES,
+    GROUPS,
+    INPUT_KINDS,
+    REQUEST,
+    TOKEN_KINDS,
+)
 
 Unit = Literal["auto", "request", "session", "user"]
 
@@ -123,11 +133,12 @@ def prepare(requests: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     )
     known = [pl.col(c).is_not_null() for c in ("input_tokens", "output_tokens")]
     any_tokens = pl.any_horizontal(*(pl.col(c).is_not_null() for c in TOKEN_KINDS if c in have), pl.lit(False))
+    # tokens first: without them a request has no price on any model, without a model it has one where it would be routed
     problem = (
-        pl.when(pl.col("model").is_null() if "model" in have else pl.lit(True))
-        .then(pl.lit(schema.NO_MODEL))
-        .when(~pl.all_horizontal(known) if {"input_tokens", "output_tokens"} <= have else pl.lit(True))
+        pl.when(~pl.all_horizontal(known) if {"input_tokens", "output_tokens"} <= have else pl.lit(True))
         .then(pl.lit(schema.NO_TOKENS))
+        .when(pl.col("model").is_null() if "model" in have else pl.lit(True))
+        .then(pl.lit(schema.NO_MODEL))
     )
     cost = _present("cost_usd", have)
     feedback = _present("feedback", have)
@@ -139,15 +150,16 @@ def prepare(requests: pl.DataFrame, settings: Settings) -> pl.DataFrame:
         "problem": problem,
         "status": pl.col("status").fill_null("ok") if "status" in have else pl.lit("ok"),
         "total_input": pl.when(any_tokens).then(pl.col("_total")),
+        "total_output": pl.col("output_tokens") if "output_tokens" in have else pl.lit(None, pl.Int64),
         "requests": pl.lit(1, pl.Int64),
         **{c: _count(c, have) for c in (*TOKEN_KINDS, "reasoning_tokens", *FEES)},
-        "logged_cost_pico": _integer(cost, PICO),
-        "logged_cost_n": cost.is_not_null().cast(pl.Int64),
+        "logged_cost_pico": _integer(cost, PICO).fill_null(0),
+        "logged_cost_n": _integer(cost, PICO).is_not_null().cast(pl.Int64),
         "feedback_n": feedback.is_not_null().cast(pl.Int64),
         "feedback_positive": (feedback > 0).fill_null(False).cast(pl.Int64),
         "feedback_negative": (feedback < 0).fill_null(False).cast(pl.Int64),
-        "feedback_micro": _integer(feedback, MICRO),
-        "feedback_square_micro": _integer(feedback * feedback, MICRO),
+        "feedback_micro": _integer(feedback, MICRO).fill_null(0),
+        "feedback_square_micro": _integer(feedback * feedback, MICRO).fill_null(0),
         "truncated": (
             pl.col("finish_reason").is_in(_TRUNCATED).fill_null(False).cast(pl.Int64)
             if "finish_reason" in have
@@ -381,12 +393,16 @@ def _histograms(prepared: pl.DataFrame, cells: pl.DataFrame, cell: np.ndarray[An
         "latency_ms": "latency_ms",
         "ttft_ms": "ttft_ms",
         "input_tokens": "total_input",
-        "output_tokens": "output_tokens",
+        "output_tokens": "total_output",
         "confidence": "confidence",
     }
+    hits = prepared["gateway_cache_hit"].fill_null(False) if prepared["gateway_cache_hit"].any() else None
     parts = [empty_histogram()]
     for metric, column in measures.items():
         values = prepared[column]
+        if hits is not None and metric in ("latency_ms", "ttft_ms"):
+            # what the gateway's cache takes says nothing of the model that is named beside it
+            values = pl.select(pl.when(~hits).then(values)).to_series()
         if values.null_count() == values.len():
             continue
         known = values.is_not_null().to_numpy()
@@ -420,7 +436,8 @@ def buckets(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The log-spaced bucket (i16) of each value; ZERO_BUCKET for 0 and below."""
     positive = values > 0
     places = np.floor(np.log(values, where=positive, out=np.zeros(len(values))) / math.log(BUCKET_BASE))
-    return np.where(positive, places, ZERO_BUCKET).astype(np.int16)
+    # a latency of 1e-300 or 1e300 is damage; it must not overflow
+    return np.where(positive, places.clip(ZERO_BUCKET + 1, -ZERO_BUCKET - 1), ZERO_BUCKET).astype(np.int16)
 
 
 def _present(column: str, have: set[str]) -> pl.Expr:
@@ -437,10 +454,6 @@ def _integer(value: pl.Expr, scale: float) -> pl.Expr:
 
 
 def _by(column: str, have: set[str]) -> pl.Expr:
-    if column == "month":
-        return pl.col("ts").dt.strftime("%Y-%m")
-    if column == "week":
-        return pl.col("ts").dt.truncate("1w").dt.strftime("%Y-%m-%d")
     if column == "hour":
         return pl.col("ts").dt.strftime("%H")
     name = column if column in have else f"raw:{column}"
@@ -466,6 +479,9 @@ def _group(requests: pl.DataFrame, settings: Settings, have: set[str]) -> pl.Exp
         units.append(pl.when(pl.col(column).is_not_null()).then(pl.col(column).hash(seed)))
     else:
         # A request without any id is a unit of its own; its content stands in for an id, so that order is nothing.
-        content = [c for c in ("ts", "model", "input_tokens", "output_tokens", "latency_ms", "prompt") if c in have]
-        units.append(pl.struct(content).hash(seed) if content else pl.lit(0, pl.UInt64))
+        # Not the prompt: whether it is read depends on the labels of others. A column without values in this chunk
+        # counts as null, as it would in a larger one.
+        content = ("ts", "model", *TOKEN_KINDS, "latency_ms", "ttft_ms", "cost_usd")
+        columns = [pl.col(c) if c in have else pl.lit(None, REQUEST[c]).alias(c) for c in content]
+        units.append(pl.struct(columns).hash(seed))
     return (pl.coalesce(*units) % GROUPS).cast(pl.Int16)
