@@ -87,8 +87,8 @@ COMPARISONS = (
 )
 # What asks for a word or a line gets one.
 SHORT = re.compile(
-    "label only|one number|yes or no|neutral / negative|ISO|true or false|macro|Which team|keywords|nothing else|headline|"
-    "ticket title|20 words|120 characters|YYYY-MM-DD|One line each|one line",
+    "label only|one number|yes or no|neutral / negative|ISO|true or false|macro|Which team|keywords|nothing else|"
+    "headline|ticket title|20 words|120 characters|YYYY-MM-DD|One line each|one line",
     re.IGNORECASE,
 )
 
@@ -284,7 +284,7 @@ FEATURES: dict[str, tuple[float, int, int, tuple[tuple[Model, float], ...]]] = {
 
 
 def support_month(texts: dict[str, list[str]]) -> list[Row]:
-    """Thirty days on several providers, with what real logs have: caching, errors, retries, batches, a private model."""
+    """Thirty days on several providers, with what real logs have: caching, errors, retries, batches."""
     rng = random.Random("support-month")
     pools = _pools(texts, rng)
     rows: list[Row] = []

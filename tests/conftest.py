@@ -10,6 +10,11 @@ from pathlib import Path
 
 import pytest
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write expected outputs anew; then read the diff")
+
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 _START = "from routecost.cli import main; main()"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+BUG = 70  # EX_SOFTWARE
 
 
 def main() -> None:
     """The console script. Errors become one message on stderr and the exit code of their class."""
-    import os
-
     from routecost.cli.app import app
     from routecost.errors import RoutecostError
 
@@ -42,7 +43,13 @@ def _click_code(error: Exception) -> int:
     if type(error).__name__ == "Abort":
         _say("aborted")
         return 1
-    raise error
+    if "ROUTECOST_DEBUG" in os.environ:
+        raise error
+    _say(
+        f"a bug in routecost: {type(error).__name__}: {error}. Nothing is wrong with your files for this reason alone. "
+        "ROUTECOST_DEBUG=1 shows where; please report it with the command."
+    )
+    return BUG
 
 
 def _say(text: str) -> None:

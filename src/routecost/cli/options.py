@@ -24,13 +24,17 @@ PricingOption = Annotated[
 ]
 
 
+# Nobody wraps lines in a pipe, and a wrapped line cannot be grepped.
+PIPE_WIDTH = 160
+
+
 def emit(document: Document, fmt: FormatName, output: Path | None) -> None:
     """Print a document on stdout, or write it to `output`: complete or not at all."""
     from routecost import render
 
     to_terminal = output is None and sys.stdout.isatty()
     color = to_terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
-    text = render.text(document, fmt, width=_width() if to_terminal else 120, color=color)
+    text = render.text(document, fmt, width=_width() if to_terminal else PIPE_WIDTH, color=color)
     if output is None:
         sys.stdout.write(text)
         sys.stdout.flush()

@@ -149,7 +149,9 @@ def _local(path: str, name: str | None = None) -> Source:
             raise InputError(f"{shown}: {what}. Expected JSON lines, CSV or Parquet, plain or .gz / .zst.")
     kind = "parquet" if start[:4] == b"PAR1" else _named_kind(shown)
     if kind == "parquet" and start[:4] != b"PAR1":
-        raise InputError(f"{shown}: named as Parquet but does not begin like one (saw {start[:4]!r}, expected b'PAR1').")
+        raise InputError(
+            f"{shown}: named as Parquet but does not begin like one (saw {start[:4]!r}, expected b'PAR1')."
+        )
     compression = next((c for magic, c in _MAGIC.items() if start.startswith(magic)), None)
     if kind is None:
         kind = _sniffed_kind(Source(shown, path, "jsonl", compression))
@@ -170,7 +172,9 @@ def _remote(url: str) -> Source:
     path = url.split("?", 1)[0] if url.startswith("http") else url
     kind = _named_kind(path) or "jsonl"
     if kind == "csv" and (glob.has_magic(path) or path.endswith("/")):
-        raise InputError(f"{url}: name each CSV file of an object store; only Parquet and JSON lines can be globbed there.")
+        raise InputError(
+            f"{url}: name each CSV file of an object store; only Parquet and JSON lines can be globbed there."
+        )
     return Source(url, url, kind, _COMPRESSION.get(os.path.splitext(path.lower())[1]))
 
 

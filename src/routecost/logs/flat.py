@@ -366,7 +366,12 @@ def canonical(raw: pl.DataFrame, layout: Layout, columns: Sequence[str]) -> pl.D
         if high is not None and high > most:  # type: ignore[operator]
             out[column] = out[column].set(out[column] > most, None)
     ours = [out[c].alias(c) if c in out else _nulls(c, REQUEST[c], raw.height) for c in columns]
-    theirs = [_text(_simple(raw[c], c)) if c in raw.columns else _nulls(c, pl.String(), raw.height) for c in layout.extra]
+    theirs = [
+        _plain(_simple(raw[c], c), pl.String(), layout).alias(c)
+        if c in raw.columns
+        else _nulls(c, pl.String(), raw.height)
+        for c in layout.extra
+    ]
     return pl.DataFrame([*ours, *(s.alias(f"raw:{s.name}") for s in theirs), reject])
 
 
@@ -600,7 +605,10 @@ def _plain(values: pl.Series, target: pl.DataType, layout: Layout) -> pl.Series:
         if values.dtype == pl.Boolean:
             return values
         word = _text(values).str.strip_chars().str.to_lowercase()
-        known = {**dict.fromkeys(("true", "1", "yes", "1.0"), True), **dict.fromkeys(("false", "0", "no", "0.0"), False)}
+        known = {
+            **dict.fromkeys(("true", "1", "yes", "1.0"), True),
+            **dict.fromkeys(("false", "0", "no", "0.0"), False),
+        }
         return word.replace_strict(known, default=None, return_dtype=pl.Boolean)
     if values.dtype == target:
         number = values

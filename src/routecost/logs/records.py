@@ -84,7 +84,7 @@ def layout_of(source: Source, given: Layout | None, extra: Sequence[str] = ()) -
     try:
         if source.kind == "parquet":
             # the types of its columns say all that values would
-            return detect_layout(source.name, [dict.fromkeys(_parquet_names(source))], given, extra)
+            return detect_layout(source.name, [dict.fromkeys(_parquet(source)[1])], given, extra)
         if source.kind == "csv":
             return _csv_layout(source, given, extra)
         return detect_layout(source.name, _json_sample(source), given, extra)
@@ -102,10 +102,15 @@ def chunks(source: Source, layout: Layout, only: Collection[int] | None = None) 
     last = None if only is None else max(only, default=-1)
     for block in _blocks(source, head):
         if only is None or block.ordinal in only:
-            parse = functools.partial(_parse_csv, block.data, head, layout) if head else functools.partial(_parse_json, block.data, layout)  # fmt: skip # noqa: E501
-            yield Chunk(block.ordinal, len(block.data), parse)
+            yield Chunk(block.ordinal, len(block.data), _parser(block.data, head, layout))
         if last is not None and block.ordinal >= last:
             return
+
+
+def _parser(data: bytes, head: _CsvHead | None, layout: Layout) -> Callable[[Sequence[str]], Parsed]:
+    if head is not None:
+        return functools.partial(_parse_csv, data, head, layout)
+    return functools.partial(_parse_json, data, layout)
 
 
 def locate(source: Source, places: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int]:
@@ -142,7 +147,11 @@ def _blocks(source: Source, head: _CsvHead | None) -> Iterator[_Block]:
 
 
 def _judged(
-    raw: pl.DataFrame, layout: Layout, columns: Sequence[str], rows: pl.Series | None, texts: Callable[[list[int]], list[str]]
+    raw: pl.DataFrame,
+    layout: Layout,
+    columns: Sequence[str],
+    rows: pl.Series | None,
+    texts: Callable[[list[int]], list[str]],
 ) -> Parsed:
     """Raw records as requests, those that are none set apart.
 
@@ -155,7 +164,9 @@ def _judged(
     wrong = frame["reject"].is_not_null()
     at = wrong.arg_true().to_list()
     bad = zip(frame["row"].filter(wrong), frame["reject"].filter(wrong), texts(at), strict=True)
-    return Parsed(frame.filter(~wrong).drop("reject"), tuple(Reject(row, "bad_value", why, text) for row, why, text in bad))
+    return Parsed(
+        frame.filter(~wrong).drop("reject"), tuple(Reject(row, "bad_value", why, text) for row, why, text in bad)
+    )
 
 
 def _with(parsed: Parsed, rejects: Sequence[Reject]) -> Parsed:
@@ -453,7 +464,11 @@ def _fault(line: bytes, schema: Mapping[str, pl.DataType]) -> tuple[str, str]:
     if not isinstance(value, dict):
         return "not_an_object", f"expected a JSON object, saw {type(value).__name__}"
     wrong = _not_an_object(value, pl.Struct(schema), ())
-    return ("bad_value", wrong) if wrong else ("not_json", "not JSON that can be read: nested too deeply, or a number too large")
+    return (
+        ("bad_value", wrong)
+        if wrong
+        else ("not_json", "not JSON that can be read: nested too deeply, or a number too large")
+    )
 
 
 def _not_an_object(value: Any, dtype: pl.DataType, path: tuple[str, ...]) -> str | None:
@@ -481,27 +496,27 @@ def _finite(text: str) -> float:
 
 @dataclass(frozen=True)
 class _CsvHead:
-    """What a CSV file's beginning says of it. `size` and `lines` are those of what precedes the first record."""
+    """What a CSV file's beginning says of it. size, lines: bytes and line breaks before the first record."""
 
-    header: list[str]
-    separator: str
-    encoding: str
-    old_mac: bool
-    size: int
-    lines: int
-    sample: list[list[str]]
+    header: Sequence[str] = ()
+    separator: str = ","
+    encoding: str = "utf-8"
+    old_mac: bool = False
+    size: int = 0
+    lines: int = 0
+    sample: Sequence[Sequence[str]] = ()
 
     def utf8(self, data: bytes) -> bytes:
+        """The same text in UTF-8, its line breaks where they were."""
         return data if self.encoding == "utf-8" else data.decode(self.encoding, errors="replace").encode()
 
 
 @dataclass(frozen=True)
 class _CsvRecord:
-    """One record of a block: where it starts and ends, its text, and its fields, or why they are not what they should
-    be (a code and a sentence)."""
+    """A record of a block: the line that it starts at (from 0), its text, and its fields, or the code of and the
+    sentence about what is wrong with them."""
 
     line: int
-    end: int
     text: bytes
     fields: list[str] | tuple[str, str]
 
@@ -517,34 +532,209 @@ def _csv_layout(source: Source, given: Layout | None, extra: Sequence[str]) -> L
     return replace(layout, notes=(*layout.notes, f"{source.name}: not UTF-8, so it is read as Windows-1252"))
 
 
+# A byte-order mark, blank lines, and Excel's own hint.
+_BEFORE_HEADER: Final = re.compile(
+    rb"(?:\xef\xbb\xbf)?(?:[ \t]*\r?\n)*(?:(?i:sep=)([!-~\t]) *\r?\n(?:[ \t]*\r?\n)*)?", re.ASCII
+)
+
+
 def _csv_head(source: Source) -> _CsvHead | None:
-    """What a CSV file's beginning says: separator, encoding, header. None for an empty file."""
-    block = first_bytes(source, SAMPLE_BYTES)
-    old_mac = b"\r" in block and b"\n" not in block
-    body = block.replace(b"\r", b"\n") if old_mac else block
-    # a byte-order mark, blank lines, and Excel's own hint
-    lead = re.match(rb"(?:\xef\xbb\xbf)?\s*(?:(?i:sep=)([!-~\t])\s*\n\s*)?", body)
-    assert lead is not None
-    size = lead.end()
-    if size == len(body):
+    """What a CSV file's beginning says: separator, encoding, header. None for a file without one."""
+    data = first_bytes(source, SAMPLE_BYTES)
+    whole = len(data) < SAMPLE_BYTES
+    old_mac = b"\r" in data and b"\n" not in data
+    data = data.replace(b"\r", b"\n") if old_mac else data
+    before = _BEFORE_HEADER.match(data)
+    if before is None or not data[before.end() :].strip():
         return None
-    # a tab as separator may be the first byte of the header: it is not a blank
-    size -= len(body[:size]) - len(body[:size].rstrip(b"\t")) if not lead[1] else 0
-    encoding = _encoding(body, whole=len(block) < SAMPLE_BYTES)
-    separator = lead[1].decode() if lead[1] else _separator(body[size:])
-    head = _CsvHead([], separator, encoding, old_mac, 0, 0, [])
-    records = _csv_records(head.utf8(body[size:]), separator, None)
+    separator = before[1].decode() if before[1] else _separator(data[before.end() :])
+    head = _CsvHead(separator=separator, encoding=_encoding(data, whole=whole), old_mac=old_mac)
+    records = _csv_records(head.utf8(data[before.end() :]), separator, None)
     first = next(records)
     if isinstance(first.fields, tuple):
-        raise InputError(f"{source.name}: the header is {first.fields[1]}. Expected names with {separator!r} between them.")
+        raise InputError(f"{source.name}: the header cannot be read, {first.fields[1]}.")
     header = [name.strip() or f"column {n}" for n, name in enumerate(first.fields, 1)]
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise InputError(f"{source.name}: the header names {', '.join(map(repr, twice))} more than once.")
-    width = len(header)
-    sample = (r.fields for r in itertools.islice(records, SAMPLE_RECORDS))
-    size += len(body[size:].split(b"\n", first.text.count(b"\n") + 1)[0]) if False else _raw_length(body[size:], first.text)
-    return _CsvHead(
-        header, separator, encoding, old_mac, size, body[:size].count(b"\n"),
-        [f for f in sample if isinstance(f, list) and len(f) == width],
-    )  # fmt: skip
+    size = before.end()
+    for _ in range(first.text.count(b"\n") + 1):
+        size = data.find(b"\n", size) + 1 or len(data)
+    rows = [record.fields for record in itertools.islice(records, SAMPLE_RECORDS)]
+    sample = [row for row in rows if isinstance(row, list) and len(row) == len(header)]
+    return replace(head, header=header, size=size, lines=data.count(b"\n", 0, size), sample=sample)
+
+
+def _separator(data: bytes) -> str:
+    line = re.sub(rb'"[^"]*"', b"", data).partition(b"\n")[0]
+    return max((",", ";", "\t", "|"), key=lambda separator: line.count(separator.encode()))
+
+
+def _encoding(data: bytes, *, whole: bool) -> str:
+    """utf-8, or cp1252 when most of what is not ASCII is not UTF-8."""
+    decoder = codecs.getincrementaldecoder("utf-8")
+    try:
+        decoder().decode(data, final=whole)
+    except UnicodeDecodeError:
+        text = decoder(errors="replace").decode(data)
+        bad = text.count("\ufffd")
+        return "utf-8" if len(text) - bad - len(text.encode("ascii", errors="ignore")) > bad else "cp1252"
+    return "utf-8"
+
+
+def _csv_blocks(source: Source, head: _CsvHead) -> Iterator[_Block]:
+    """Whole records: a line break ends one where the quotes before it are even."""
+    held = b""
+    skip = head.size
+    ordinal = itertools.count()
+    try:
+        for data in raw_blocks(source, CHUNK_BYTES):
+            data = data.replace(b"\r", b"\n") if head.old_mac else data
+            data, skip = held + data[skip:], max(0, skip - len(data))
+            cut = _csv_cut(data)
+            if cut:
+                yield _Block(next(ordinal), data[:cut])
+            elif len(data) > MAX_LINE_BYTES:
+                raise InputError(f"{source.name}: a line of more than {MAX_LINE_BYTES >> 20} MB. Is it CSV?")
+            held = data[cut:]
+    except DamagedError:
+        if held:
+            yield _Block(next(ordinal), held)
+        raise
+    if held:
+        yield _Block(next(ordinal), held)
+
+
+def _csv_cut(data: bytes) -> int:
+    """Behind the last line break outside quotes, 0 if there is none; where a quote never closes, behind the last."""
+    cut = whole = data.rfind(b"\n") + 1
+    odd = data.count(b'"', 0, cut) % 2
+    while cut and odd:
+        before = data.rfind(b"\n", 0, cut - 1) + 1
+        odd ^= data.count(b'"', before, cut) % 2
+        cut = before
+    return cut or (whole if len(data) > MAX_CSV_RECORD_BYTES else 0)
+
+
+def _parse_csv(data: bytes, head: _CsvHead, layout: Layout, columns: Sequence[str]) -> Parsed:
+    data = head.utf8(data)
+    width = len(head.header)
+    raw = _read_csv(data, head)
+    if raw is not None:
+        return _judged(
+            raw,
+            layout,
+            columns,
+            None,
+            lambda at: _texts([r.text for r in _csv_records(data, head.separator, width)], at),
+        )
+    records = list(_csv_records(data, head.separator, width))
+    rejects = [
+        Reject(row, *record.fields, _shown(record.text))
+        for row, record in enumerate(records)
+        if isinstance(record.fields, tuple)
+    ]
+    good = [(row, record.fields) for row, record in enumerate(records) if isinstance(record.fields, list)]
+    raw = pl.DataFrame([f for _, f in good], schema=dict.fromkeys(head.header, pl.String()), orient="row")
+    places = [row for row, _ in good]
+    rows = pl.Series(places, dtype=pl.Int64)
+    judged = _judged(
+        raw, layout, columns, rows, lambda at: _texts([record.text for record in records], [places[n] for n in at])
+    )
+    return _with(judged, rejects)
+
+
+def _read_csv(data: bytes, head: _CsvHead) -> pl.DataFrame | None:
+    """A block the fast way; None when a record is not as it should be, or may be a blank line."""
+    width = len(head.header)
+    try:
+        raw = pl.read_csv(data, has_header=False, new_columns=head.header, infer_schema=False, separator=head.separator)
+    except _FAILURES:
+        return None
+    # Polars fills up a record that has too few fields, and makes one of a blank line
+    nulls = raw.null_count().row(0)
+    if nulls[-1] == 0:
+        return raw if width > 1 else None
+    if min(nulls) and raw.select(pl.all_horizontal(pl.all().is_null()).any()).item():
+        return None
+    bare = re.sub(rb'"[^"]*"', b"", data) if b'"' in data else data
+    return raw if width > 1 and bare.count(head.separator.encode()) == raw.height * (width - 1) else None
+
+
+def _csv_records(data: bytes, separator: str, width: int | None) -> Iterator[_CsvRecord]:
+    """The records of a block, blank lines left out. Of a record that spans lines and is not one, only the first line
+    is given up: a stray quote shall not take the lines behind it along."""
+    mark = separator.encode()
+    field = re.compile(rb'"([^"]*(?:""[^"]*)*)"(?=%b|\r?\n|\r?\Z)|(?!")([^%b\n]*)' % (re.escape(mark), re.escape(mark)))
+    at = line = 0
+    while at < len(data):
+        start = at
+        fields: list[bytes] = []
+        while found := field.match(data, at):
+            fields.append(found[2] if found[1] is None else found[1].replace(b'""', b'"'))
+            at = found.end()
+            if data[at : at + 1] != mark:
+                break
+            at += 1
+        wrong: tuple[str, str] | None = None
+        if found is None:
+            wrong = "not_csv", "not CSV: a quote that is not closed, or goes on behind its end"
+        elif width is not None and len(fields) != width:
+            wrong = "wrong_fields", f"expected {width} fields as in the header, saw {len(fields)}"
+        at = data.find(b"\n", start if wrong else at) + 1 or len(data)
+        text = data[start:at].rstrip(b"\r\n")
+        first, line = line, line + data.count(b"\n", start, at)
+        if not text.strip(mark) or not text.strip(b" "):
+            continue
+        if wrong is None:
+            if found is not None and found[1] is None:
+                fields[-1] = fields[-1].removesuffix(b"\r")
+            try:
+                yield _CsvRecord(first, text, [value.decode() for value in fields])
+                continue
+            except UnicodeDecodeError as error:
+                wrong = "not_utf8", f"not UTF-8: byte {error.object[error.start]:#04x}"
+        yield _CsvRecord(first, text, wrong)
+
+
+# --- Parquet ----------------------------------------------------------------------------------------------------------
+
+
+def _parquet(source: Source) -> tuple[pl.LazyFrame, list[str]]:
+    """A Parquet file and the names of its columns. Raises DamagedError."""
+    try:
+        plan = pl.scan_parquet(source.path, glob=is_object_store(source.path))
+        return plan, plan.collect_schema().names()
+    except (*_FAILURES, OSError) as error:
+        raise _not_parquet(source, error) from error
+
+
+def _not_parquet(source: Source, error: BaseException) -> InputError:
+    if is_object_store(source.path):
+        return remote_error(source, error)
+    said = " ".join(str(error).split())[:200] or type(error).__name__
+    return DamagedError(f"{source.name}: not a Parquet file that can be read ({said}). Was it cut short?")
+
+
+def _parquet_chunks(source: Source, layout: Layout, only: Collection[int] | None) -> Iterator[Chunk]:
+    plan, names = _parquet(source)
+    try:
+        height = plan.select(pl.len()).collect().item()
+    except (*_FAILURES, OSError) as error:
+        raise _not_parquet(source, error) from error
+    parts = -(-height // PARQUET_ROWS)
+    for ordinal in range(parts) if only is None else sorted(only):
+        parse = functools.partial(_parse_parquet, source, plan, ordinal, names, layout)
+        yield Chunk(ordinal, source.size // parts, parse)
+
+
+def _parse_parquet(
+    source: Source, plan: pl.LazyFrame, ordinal: int, names: Sequence[str], layout: Layout, columns: Sequence[str]
+) -> Parsed:
+    fields = {layout.fields[c][0] for c in (*columns, *EXTRA_TARGETS) if c in layout.fields} | set(layout.extra)
+    part = plan.slice(ordinal * PARQUET_ROWS, PARQUET_ROWS).select([n for n in names if n in fields] or names[:1])
+    try:
+        raw = part.collect(engine="in-memory")
+    except (*_FAILURES, OSError) as error:
+        raise _not_parquet(source, error) from error
+    return _judged(raw, layout, columns, None, lambda at: raw[at].write_ndjson().rstrip("\n").split("\n"))

@@ -311,7 +311,7 @@ def _order(keys: Sequence[str]) -> list[pl.Expr]:
             order.append(task_order())
     time_like = [k for k in keys if k in ("day", "week", "month", "hour", "slot")]
     order += [pl.col(k) for k in time_like]
-    return [*order, -pl.col("cost_usd"), *(pl.col(k) for k in keys)]
+    return [*order, -pl.col("cost_usd").fill_null(0.0), *(pl.col(k) for k in keys)]
 
 
 def task_order() -> pl.Expr:
@@ -399,7 +399,7 @@ def saving_of(
         classifier_usd=float(by_task["classifier_usd"].sum()),
         speculative_usd=float(by_task["speculative_usd"].sum()),
         failover_usd=float(by_task["failover_usd"].sum()),
-        uncomparable=int(sent["requests"].sum()) - n,
+        uncomparable=int(sent.filter(pl.col("unpriced").ne_missing("not_billed"))["requests"].sum()) - n,
         routed_reasons=dict(reasons.iter_rows()),
     )
 

@@ -19,7 +19,9 @@ from routecost.usage.cells import Usage
 
 def parse_rate(text: str) -> float:
     """`50000/day`, `2M/month`, `3/s` or `50000` (a day) -> requests a day. Raises UsageError."""
-    match = re.fullmatch(r"\s*([\d_,.]+)\s*([kKmM]?)\s*(?:/\s*(s|second|min|minute|h|hour|d|day|week|month|year))?\s*", text)
+    match = re.fullmatch(
+        r"\s*([\d_,.]+)\s*([kKmM]?)\s*(?:/\s*(s|second|min|minute|h|hour|d|day|week|month|year))?\s*", text
+    )
     if match is None:
         raise UsageError(f"--requests: saw {text!r}, expected a number and a time, such as 50000/day or 1.5M/month.")
     number = _number(match[1], "--requests") * {"": 1, "k": 1e3, "m": 1e6}[match[2].lower()]
@@ -38,7 +40,9 @@ def parse_mix(text: str) -> dict[str, float]:
     for part in text.split(","):
         task, sign, value = part.partition("=")
         if not sign or not task.strip():
-            raise UsageError(f"--mix: saw {part!r}, expected task=percent pairs, such as simple=50,code=20,reasoning=30.")
+            raise UsageError(
+                f"--mix: saw {part!r}, expected task=percent pairs, such as simple=50,code=20,reasoning=30."
+            )
         if task.strip() in mix:
             raise UsageError(f"--mix: {task.strip()} stands more than once.")
         mix[task.strip()] = _number(value.strip().removesuffix("%"), "--mix")
@@ -67,7 +71,9 @@ def parse_tokens(text: str, tasks: Mapping[str, float]) -> dict[str, tuple[int, 
         given[task.strip()] = _tokens(value)
     missing = [t for t in tasks if t not in given]
     if missing:
-        raise UsageError(f"--tokens: nothing for {', '.join(missing)}. Give every task of the mix, or one INPUT/OUTPUT for all.")
+        raise UsageError(
+            f"--tokens: nothing for {', '.join(missing)}. Give every task of the mix, or one INPUT/OUTPUT for all."
+        )
     return given
 
 
@@ -137,4 +143,3 @@ def usage_of(
     base = empty(settings)
     usage = Usage(cells, base.groups, base.histograms, base.carry, settings)
     return Intake(usage)
-

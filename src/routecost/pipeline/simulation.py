@@ -202,18 +202,24 @@ def _scenario(
     as_of: dt.date,
 ) -> Scenario:
     saving = saving_of(sent, usage, table, book, mode=mode, as_of=as_of)
-    chance = savings.comparable(savings.at_random(savings.comparable(sent).select(priced.columns), sent, book, as_of=as_of))
+    chance = savings.comparable(
+        savings.at_random(savings.comparable(sent).select(priced.columns), sent, book, as_of=as_of)
+    )
     groups = (
         savings.by_group(sent, usage.groups, pooled_features=not usage.settings.group_features)
         .group_by("group")
         .agg(pl.col("requests", "today_usd", "routed_usd").sum())
         .sort("group")
     )
-    shared = stats.split_interval(groups["today_usd"] - groups["routed_usd"], groups["requests"], saving.requests, share)
+    shared = stats.split_interval(
+        groups["today_usd"] - groups["routed_usd"], groups["requests"], saving.requests, share
+    )
     if groups.height == 0:
         shared = stats.Interval(saving.saving_usd * share, None, None)
     per_cell, overall, known = _routed_latency(sent, latency, quality, book)
-    return Scenario(table.name, mode, saving, float(chance["routed_usd"].sum()), share, shared, per_cell, overall, known)
+    return Scenario(
+        table.name, mode, saving, float(chance["routed_usd"].sum()), share, shared, per_cell, overall, known
+    )
 
 
 def _controls(
@@ -279,7 +285,9 @@ def _latency_table(latency: pl.DataFrame) -> pl.DataFrame:
     rows = []
     for (task, key), part in latency.group_by("task", "key", maintain_order=True):
         p = _percentiles(part["middle"].to_numpy(), part["n"].to_numpy().astype(float))
-        rows.append({"task": task, "model": key, "n": int(part["n"].sum()), "p50_ms": p[0], "p95_ms": p[1], "p99_ms": p[2]})
+        rows.append(
+            {"task": task, "model": key, "n": int(part["n"].sum()), "p50_ms": p[0], "p95_ms": p[1], "p99_ms": p[2]}
+        )
     schema = {"task": pl.String, "model": pl.String, "n": pl.Int64, "p50_ms": pl.Float64, "p95_ms": pl.Float64, "p99_ms": pl.Float64}  # fmt: skip
     return pl.DataFrame(rows, schema=schema)
 
@@ -342,4 +350,3 @@ def _lognormal(p50: float | None, p95: float | None, _: float | None = None) -> 
     sigma = math.log(p95 / p50) / NormalDist().inv_cdf(0.95)
     points = np.array([p50 * math.exp(sigma * NormalDist().inv_cdf((i + 0.5) / 1000)) for i in range(1000)])
     return points, np.ones(1000)
-

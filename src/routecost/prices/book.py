@@ -93,7 +93,7 @@ class Book:
     def nearest(self, model: str, n: int = 3) -> list[str]:
         """Known names closest to an unknown one, best first."""
         name = model.strip().lower()
-        near = difflib.get_close_matches(name.rsplit("/", 1)[-1], self._names, n=n, cutoff=0.55)
+        near = difflib.get_close_matches(name.rsplit("/", 1)[-1], self._names, n=n, cutoff=0.7)
         return [self._names[match] for match in near]
 
     def model(self, ref: ModelRef) -> Model:

@@ -6,15 +6,17 @@ import csv
 import datetime as dt
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Format = Literal["console", "json", "markdown", "csv"]
-Kind = Literal["text", "count", "usd", "usd_exact", "percent", "ms", "number", "rate"]
+Kind = Literal["text", "span", "count", "usd", "usd_exact", "percent", "ms", "number", "rate"]
 
 JSON_SCHEMA_VERSION = 1
 UNKNOWN = "-"
+TEXT = ("text", "span")
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Column:
     """One column of a table: the key in its rows, the header, and how a value is written.
 
     kinds: count (integer), usd (rounded by its size), usd_exact (six significant digits), percent (a share, 0-1),
-    ms, number, rate (USD per million tokens), text. None is written as `-`.
+    ms, number, rate (USD per million tokens), text, span (text that is not broken). None is written as `-`.
     """
 
     key: str
@@ -88,7 +90,7 @@ def to_markdown(document: Document) -> str:
     blocks = ["\n".join(document.lines)] if document.lines else []
     for section in document.sections:
         header = "| " + " | ".join(_pipe(c.header) for c in section.columns) + " |"
-        rule = "| " + " | ".join("---" if c.kind == "text" else "---:" for c in section.columns) + " |"
+        rule = "| " + " | ".join("---" if c.kind in TEXT else "---:" for c in section.columns) + " |"
         rows = [*section.rows, *([section.total] if section.total else [])]
         body = ["| " + " | ".join(_pipe(cell(c, row.get(c.key))) for c in section.columns) + " |" for row in rows]
         table = "\n".join([header, rule, *body])
@@ -110,7 +112,8 @@ def cell(column: Column, value: Any) -> str:
     if column.kind == "usd_exact":
         return f"${value:,.6g}"
     if column.kind == "percent":
-        return f"{value * 100:.1f}%"
+        shown = f"{value * 100:.1f}%"
+        return "0.0%" if shown == "-0.0%" else shown
     if column.kind == "ms":
         return f"{value:,.0f} ms"
     if column.kind == "number":
@@ -122,14 +125,17 @@ def cell(column: Column, value: Any) -> str:
 
 def usd(value: float) -> str:
     """Dollars with as many digits as their size deserves: $1,234, $12.34, $0.0123; negative as -$1.20."""
-    sign, size = ("-" if value < 0 else ""), abs(value)
+    size = abs(value)
+    if size < 5e-9:
+        # less than any request costs: what is left over when floats are subtracted
+        return "$0.00"
     if size >= 1000:
         digits = f"{size:,.0f}"
-    elif size >= 0.995 or size == 0:
+    elif size >= 0.995:
         digits = f"{size:,.2f}"
     else:
-        digits = f"{size:#.3g}" if size >= 1e-4 else f"{size:.2e}"
-    return f"{sign}${digits}"
+        digits = f"{size:.{2 - math.floor(math.log10(size))}f}"
+    return f"{'-' if value < 0 else ''}${digits}"
 
 
 def _pipe(value: str) -> str:

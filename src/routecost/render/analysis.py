@@ -14,7 +14,7 @@ from routecost.render.intake import (
     fault_section,
     intake_data,
     intake_lines,
-    model_name,
+    model_names,
     task_name,
     unpriced_section,
 )
@@ -109,10 +109,11 @@ def _mix(result: Analysis) -> Section:
 
 
 def _costs(result: Analysis) -> Section:
+    names = model_names(result.costs)
     rows = [
         {
             "task": task_name(r["task"]),
-            "model": model_name(r["provider"], r["model"]),
+            "model": names[r["provider"], r["model"]],
             "requests": r["requests"],
             "input": r["input_tokens"],
             "cached": r["cache_read_tokens"],
@@ -204,7 +205,7 @@ def saving_section(saving: Saving, scale: Scale) -> Section:
         Column("part", "of now", "percent"),
     ]
     if known:
-        columns.append(Column("within", "95% interval"))
+        columns.append(Column("within", "95% interval", "span"))
     if scale.factor is not None:
         columns.append(Column("month", "a month", "usd"))
     unit = "a day" if scale.factor is not None else "in all"
@@ -245,9 +246,10 @@ def _saving_notes(saving: Saving, factor: float) -> tuple[str, ...]:
 def _residual(result: Analysis) -> Section | None:
     if result.residual.height == 0:
         return None
+    names = model_names(result.residual)
     rows = [
         {
-            "model": model_name(r["provider"], r["model"]),
+            "model": names[r["provider"], r["model"]],
             "requests": r["requests"],
             "logged": r["logged_usd"],
             "computed": r["computed_usd"],

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from routecost.render import Document, Section, cell
+from routecost.render import TEXT, Document, Section, cell
 
 
 def to_console(document: Document, *, width: int, color: bool) -> str:
@@ -36,8 +36,8 @@ def to_console(document: Document, *, width: int, color: bool) -> str:
 def _table(section: Section) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_footer=False, pad_edge=False, header_style="bold", padding=(0, 1))
     for column in section.columns:
-        if column.kind == "text":
-            table.add_column(Text(column.header), overflow="fold")
+        if column.kind in TEXT:
+            table.add_column(Text(column.header), overflow="fold", no_wrap=column.kind == "span")
         else:
             table.add_column(Text(column.header), justify="right", no_wrap=True)
     for row in section.rows:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import polars as pl
+
 from routecost.pipeline.analysis import Coverage, Period, Scale
 from routecost.pipeline.intake import Intake
 from routecost.prices import REASONS
@@ -163,7 +165,15 @@ def task_name(task: str | None) -> str:
     return task if task is not None else UNCLASSIFIED
 
 
-def model_name(provider: str | None, model: str | None) -> str:
-    if model is None:
-        return NOBODY
-    return f"{provider}/{model}" if provider and "/" not in model else model
+def model_names(frame: pl.DataFrame) -> dict[tuple[str | None, str | None], str]:
+    """How to show each (provider, model): the model alone where that is enough to tell them apart."""
+    pairs = frame.select("provider", "model").unique().rows()
+    models = [model for _, model in pairs]
+    return {
+        (provider, model): NOBODY
+        if model is None
+        else f"{provider or NOBODY}/{model}"
+        if models.count(model) > 1
+        else model
+        for provider, model in pairs
+    }

@@ -66,7 +66,7 @@ def _scenarios(result: Simulation) -> Section:
         Column("cost", "Cost", "usd"),
         Column("saving", "Saving", "usd"),
         Column("part", "of now", "percent"),
-        Column("within", "95% interval"),
+        Column("within", "95% interval", "span"),
         Column("moved", "Moved", "percent"),
         Column("random", "at random", "usd"),
         Column("over", "by task", "usd"),
@@ -128,7 +128,7 @@ def _shared(result: Simulation) -> Section | None:
         Column("name", "Scenario"),
         Column("share", "Share", "percent"),
         Column("saving", "Saving", "usd"),
-        Column("within", "95% interval"),
+        Column("within", "95% interval", "span"),
     )
     note = f"The interval holds the draw of the share, too (by {_unit(result.unit)})."
     return Section("Applied to a share of the traffic", columns, rows, notes=(note,))
