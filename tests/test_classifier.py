@@ -90,6 +90,12 @@ def test_batches_do_not_change_the_result(prompts: list[str], size: int) -> None
     assert pl.concat(parts).equals(load_once().predict(series))
 
 
+def test_one_prompt_alone_is_what_it_is_among_others(model: Classifier) -> None:
+    prompts = pl.Series([f"{'Who was it? ' * n}{n * n} = x;" for n in range(1, 60)])
+    alone = pl.concat([model.predict(prompts[i : i + 1]) for i in range(len(prompts))])
+    assert alone.equals(model.predict(prompts))
+
+
 def load_once(found: list[Classifier] = []) -> Classifier:  # noqa: B006 - hypothesis cannot take a fixture of this scope
     if not found:
         found.append(load())
@@ -179,7 +185,9 @@ def test_a_model_that_does_not_fit_is_refused(tmp_path: Path, changes: dict[str,
         load(rewritten(tmp_path / "m.npz", **changes))
 
 
-@pytest.mark.parametrize("content", [b"", b"PK", b"\x93NUMPY", pickle.dumps([1])], ids=["empty", "zip", "npy", "pickle"])
+@pytest.mark.parametrize(
+    "content", [b"", b"PK", b"\x93NUMPY", pickle.dumps([1])], ids=["empty", "zip", "npy", "pickle"]
+)
 def test_another_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "m.npz"
     path.write_bytes(content)
@@ -207,9 +215,7 @@ WORDS = {"simple": "capital", "code": "function", "reasoning": "apples", "comple
 
 
 def corpus() -> pl.DataFrame:
-    rows = [
-        (f"tell {word} {i % 7}", task, f"source-{i % 5}") for i in range(25) for task, word in WORDS.items()
-    ]
+    rows = [(f"tell {word} {i % 7}", task, f"source-{i % 5}") for i in range(25) for task, word in WORDS.items()]
     return pl.DataFrame(rows, schema=["prompt", "task_type", "source"], orient="row")
 
 

@@ -196,7 +196,7 @@ def parity_frame(cases: list[Case], book: Book) -> pl.DataFrame:
     )
     return rows.with_columns(
         day=schema.day(pl.col("ts")),
-        slot=schema.slot(pl.col("ts"), book.slots),
+        slot=schema.slot(schema.minute_of_day(pl.col("ts")), book.slots),
         band=schema.band(pl.col("total"), book.edges),
     )
 

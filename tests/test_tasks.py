@@ -177,7 +177,9 @@ def test_own_rules_come_before_the_shipped_ones(tmp_path: Path) -> None:
 
 def test_the_version_is_the_content(tmp_path: Path) -> None:
     one = read_rules(written(tmp_path, "defaults: false\nrules: [{task: code, pattern: a, feature: f}]"))
-    same = read_rules(written(tmp_path, "# why\nrules:\n  - feature: f\n    task: Code\n    pattern: a\ndefaults: false"))
+    same = read_rules(
+        written(tmp_path, "# why\nrules:\n  - feature: f\n    task: Code\n    pattern: a\ndefaults: false")
+    )
     other = read_rules(written(tmp_path, "defaults: false\nrules: [{task: code, pattern: b, feature: f}]"))
     assert one.version == same.version != other.version
     two = rules({"task": "code", "pattern": "a"}, {"task": "simple", "pattern": "b"})

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from routecost.errors import InputError
@@ -75,7 +75,7 @@ def line(**fields: Any) -> dict[str, Any]:
 
 
 def test_everything_is_counted_in_whole_numbers() -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"cost_usd": 0.1, "feedback": 1.0, "finish_reason": "length", "attempt": 3},
         {"cost_usd": 0.2, "feedback": -0.5, "finish_reason": "stop"},
         {"cost_usd": None, "feedback": 0.0, "attempt": 1},
@@ -258,7 +258,7 @@ def test_a_bucket_of_damage_does_not_overflow(value: float) -> None:
 
 
 def test_histograms() -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"latency_ms": 0.0, "task": "code"},
         {"latency_ms": 500.0, "task": "code"},
         {"latency_ms": 501.0, "task": "code", "ttft_ms": 10.0},
@@ -282,7 +282,7 @@ def test_histograms() -> None:
         ("latency_ms", None, "treatment", None, around): 1,
         ("ttft_ms", "code", None, monday, round(middle(int(cells.buckets(np.array([10.0]))[0])))): 1,
     }
-    sums = {m: n for m, n in seen.group_by("metric").agg(pl.col("n").sum()).iter_rows()}
+    sums = dict(seen.group_by("metric").agg(pl.col("n").sum()).iter_rows())
     # an unknown output is not an output of 0
     assert sums == {"latency_ms": 5, "ttft_ms": 1, "input_tokens": 6, "output_tokens": 5}
 
@@ -476,7 +476,7 @@ def test_what_is_not_a_usage_file(tmp_path: Path) -> None:
     for path in (parquet, text, broken, tmp_path / "missing.parquet"):
         assert not is_usage_file(path)
         with pytest.raises(
-            InputError, match="not a usage file that can be read. Expected one written by `routecost tally`"
+            InputError, match=r"not a usage file that can be read\. Expected one written by `routecost tally`"
         ):
             read_usage(path)
     with pytest.raises(InputError, match="cannot be written"):
@@ -532,8 +532,8 @@ def tallied(tmp_path: Path, book: Book) -> str:
         (
             Table("t", overrides=(Override("codestral", pattern="legal"), Override("codestral", user=("u",)))),
             Options(),
-            r"was tallied without the rules .*pattern legal.*: they read the request itself, which a usage file does not "
-            r"keep\. Tally the log again with the table:  routecost tally LOG\.\.\. --table TABLE\.yaml -o usage\.parquet",
+            r"was tallied without the rules .*pattern legal.*: they read the request itself, which a usage file "
+            r"does not keep\. Tally .*:  routecost tally LOG\.\.\. --table TABLE\.yaml -o usage\.parquet",
         ),
         (
             Table("t", overrides=(Override("codestral", min_input_tokens=5),)),

@@ -63,24 +63,7 @@ def routed(
 def _to(frame: pl.DataFrame, book: Book, target: pl.Expr, as_of: dt.date | None) -> pl.DataFrame:
     """Cells priced on a target model; those that it already serves stay with their provider."""
     frame = frame.with_columns(routed_model=target)
-    cases = frame.select("provider", "model", "routed_model").unique()
-    logged_keys: list[str | None] = []
-    keys: list[str | None] = []
-    for provider, model, name in cases.iter_rows():
-        logged = book.resolve(provider, model)
-        there = book.resolve(provider, name) if name is not None else logged
-        stays = name is None or (logged is not None and there is not None and there.key == logged.key)
-        ref = logged if stays else book.resolve(None, name)
-        logged_keys.append(logged.key if logged else None)
-        keys.append(ref.key if ref else None)
-    cases = cases.with_columns(
-        pl.Series("logged_key", logged_keys, pl.String), pl.Series("to_key", keys, pl.String)
-    ).with_columns(
-        moved=(pl.col("routed_model").is_not_null() & pl.col("to_key").ne_missing(pl.col("logged_key"))),
-    )
-    frame = frame.join(
-        cases, on=["provider", "model", "routed_model"], how="left", nulls_equal=True, maintain_order="left"
-    ).with_columns(
+    frame = _sent_to(frame, book).with_columns(
         to_provider=pl.when(~pl.col("moved")).then("provider"),
         to_model=pl.when("moved").then("routed_model").otherwise("model"),
     )
@@ -88,6 +71,25 @@ def _to(frame: pl.DataFrame, book: Book, target: pl.Expr, as_of: dt.date | None)
         frame, book, "to_provider", "to_model", ROUTED, "routed_unpriced", as_of, moved=frame["moved"]
     ).with_columns(
         routed_usd=pl.sum_horizontal(ROUTED, ignore_nulls=False)
+    )
+
+
+def _sent_to(frame: pl.DataFrame, book: Book) -> pl.DataFrame:
+    """Adds to_key, the book's key of the model that serves a row with this routed_model, and whether it moved: a
+    target that means the logged model under the logged provider stays there."""
+    cases = frame.select("provider", "model", "routed_model").unique()
+    keys: list[str | None] = []
+    moved: list[bool] = []
+    for provider, model, name in cases.iter_rows():
+        logged = book.resolve(provider, model)
+        there = book.resolve(provider, name) if name is not None else logged
+        stays = name is None or (logged is not None and there is not None and there.key == logged.key)
+        ref = logged if stays else book.resolve(None, name)
+        keys.append(ref.key if ref else None)
+        moved.append(not stays and (ref is None or logged is None or ref.key != logged.key))
+    cases = cases.with_columns(pl.Series("to_key", keys, pl.String), pl.Series("moved", moved, pl.Boolean))
+    return frame.join(
+        cases, on=["provider", "model", "routed_model"], how="left", nulls_equal=True, maintain_order="left"
     )
 
 
@@ -344,7 +346,7 @@ def cache_loss(
         return loss
     before = carry.select(pl.col(f"previous_{c}").alias(c) for c in CLASS_KEY)
     before = route(before, table, mode=mode, in_catalogue=lambda name: book.resolve(None, name) is not None)
-    previous = _targets(before, book)
+    previous = _sent_to(before, book)
     followed = carry.with_columns(
         previous["to_key"].alias("previous_to"), previous["moved"].alias("previous_moved")
     ).join(per_token.select(*here, "to_key", "moved", "each"), on=here, how="inner", nulls_equal=True)
@@ -352,19 +354,6 @@ def cache_loss(
     lost = (pl.col("moved") & ~same) | (~pl.col("moved") & ~pl.col("first") & pl.col("previous_moved") & ~same)
     gone = followed.filter(lost)
     return loss + float((gone["cache_read_tokens"] * gone["each"]).sum())
-
-
-def _targets(frame: pl.DataFrame, book: Book) -> pl.DataFrame:
-    keys: list[str | None] = []
-    moved: list[bool] = []
-    for provider, model, name in frame.select("provider", "model", "routed_model").iter_rows():
-        logged = book.resolve(provider, model)
-        there = book.resolve(provider, name) if name is not None else logged
-        stays = name is None or (logged is not None and there is not None and there.key == logged.key)
-        ref = logged if stays else book.resolve(None, name)
-        keys.append(ref.key if ref else None)
-        moved.append(not stays)
-    return frame.with_columns(pl.Series("to_key", keys, pl.String), pl.Series("moved", moved, pl.Boolean))
 
 
 def failure_rates(cells: pl.DataFrame, book: Book) -> dict[str, float]:

@@ -38,7 +38,7 @@ _COMPRESSION: dict[str, Literal["gzip", "zstd"]] = {".gz": "gzip", ".zst": "zstd
 _MAGIC: dict[bytes, Literal["gzip", "zstd"]] = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 # What people name by mistake, told by its first bytes.
 _NOT_LOGS: dict[bytes, str] = {
-    b"PK\x03\x04": "a zip archive (an Excel workbook is one): save the sheet as CSV, or unpack it, and name what is inside",
+    b"PK\x03\x04": "a zip archive (an Excel workbook is one): save the sheet as CSV, or unpack it",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook: save the sheet as CSV",
     b"BZh": "compressed with bzip2: unpack it in a pipe, `bzcat FILE | routecost analyze -`",
     b"\xfd7zXZ": "compressed with xz: unpack it in a pipe, `xzcat FILE | routecost analyze -`",

@@ -72,11 +72,16 @@ class Chunk:
 
 @dataclass(frozen=True)
 class _Block:
-    """Whole records as bytes. lines: where each stands in the file (1-based), if not one a line of the block."""
+    """Whole records, as bytes when asked for. lines: where each stands in the file (1-based), if not one a line."""
 
     ordinal: int
-    data: bytes
+    size: int
+    read: Callable[[], bytes]
     lines: Sequence[int] | None = None
+
+    @classmethod
+    def of(cls, ordinal: int, data: bytes, lines: Sequence[int] | None = None) -> _Block:
+        return cls(ordinal, len(data), lambda: data, lines)
 
 
 def layout_of(source: Source, given: Layout | None, extra: Sequence[str] = ()) -> Layout:
@@ -94,7 +99,7 @@ def layout_of(source: Source, given: Layout | None, extra: Sequence[str] = ()) -
 
 
 def chunks(source: Source, layout: Layout, only: Collection[int] | None = None) -> Iterator[Chunk]:
-    """The chunks of a source in order; with `only`, just those ordinals. Raises DamagedError where it ends too early."""
+    """The chunks of a source in order; with `only`, just those ordinals. Raises DamagedError where it is cut."""
     if source.kind == "parquet":
         yield from _parquet_chunks(source, layout, only)
         return
@@ -102,15 +107,15 @@ def chunks(source: Source, layout: Layout, only: Collection[int] | None = None) 
     last = None if only is None else max(only, default=-1)
     for block in _blocks(source, head):
         if only is None or block.ordinal in only:
-            yield Chunk(block.ordinal, len(block.data), _parser(block.data, head, layout))
+            yield Chunk(block.ordinal, block.size, _parser(block, head, layout))
         if last is not None and block.ordinal >= last:
             return
 
 
-def _parser(data: bytes, head: _CsvHead | None, layout: Layout) -> Callable[[Sequence[str]], Parsed]:
+def _parser(block: _Block, head: _CsvHead | None, layout: Layout) -> Callable[[Sequence[str]], Parsed]:
     if head is not None:
-        return functools.partial(_parse_csv, data, head, layout)
-    return functools.partial(_parse_json, data, layout)
+        return lambda columns: _parse_csv(block.read(), head, layout, columns)
+    return lambda columns: _parse_json(block.read(), layout, columns)
 
 
 def locate(source: Source, places: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int]:
@@ -124,12 +129,13 @@ def locate(source: Source, places: Iterable[tuple[int, int]]) -> dict[tuple[int,
     head = _csv_head(source) if source.kind == "csv" and wanted else None
     line = 1 + (head.lines if head else 0)
     for block in _blocks(source, head) if wanted else ():
+        data = block.read()
         if block.ordinal in wanted:
-            starts = block.lines or [line + n for n in _record_lines(block.data, head)]
+            starts = block.lines or [line + n for n in _record_lines(data, head)]
             found.update(((block.ordinal, row), starts[row]) for row in wanted[block.ordinal])
         if block.ordinal >= max(wanted):
             break
-        line += block.data.count(b"\n")
+        line += data.count(b"\n")
     return found
 
 
@@ -184,7 +190,7 @@ def _json_sample(source: Source) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = []
     with contextlib.closing(_json_blocks(source, SAMPLE_BYTES)) as blocks:
         for block in blocks:
-            for line in block.data.split(b"\n"):
+            for line in block.read().split(b"\n"):
                 with contextlib.suppress(ValueError, RecursionError):
                     record = json.loads(line)
                     if isinstance(record, dict):
@@ -197,7 +203,7 @@ def _json_sample(source: Source) -> list[dict[str, Any]]:
 
 
 def _json_blocks(source: Source, size: int) -> Generator[_Block]:
-    """Whole lines in blocks of about `size` bytes. Objects of an array, or over several lines, come as one line each."""
+    """Whole lines in blocks of about `size` bytes. Objects of an array, or that span lines, come as one line each."""
     head = first_bytes(source, 64 << 10)
     plain = source.compression is None and not is_object_store(source.path)
     if re.match(rb"(\xef\xbb\xbf)?\s*(\[\s*([{\]]|\Z)|\{\s*\n)", head):
@@ -219,7 +225,7 @@ def _lines(source: Source, size: int) -> Generator[_Block]:
             first = False
             cut = data.rfind(b"\n") + 1
             if cut:
-                yield _Block(next(ordinal), held + data[:cut])
+                yield _Block.of(next(ordinal), held + data[:cut])
                 held = data[cut:]
             else:
                 held += data
@@ -227,14 +233,14 @@ def _lines(source: Source, size: int) -> Generator[_Block]:
                     raise InputError(_too_long(source))
     except DamagedError:
         if held:
-            yield _Block(next(ordinal), held)
+            yield _Block.of(next(ordinal), held)
         raise
     if held:
-        yield _Block(next(ordinal), held)
+        yield _Block.of(next(ordinal), held)
 
 
 def _ranges(source: Source, size: int) -> Generator[_Block]:
-    """Whole lines of a plain file, each block read once and copied once."""
+    """Whole lines of a plain file. Each block is read by whoever parses it: at once, and into memory that is reused."""
     fd = os.open(source.path, os.O_RDONLY)
     try:
         end = os.fstat(fd).st_size
@@ -243,12 +249,23 @@ def _ranges(source: Source, size: int) -> Generator[_Block]:
             if at >= end:
                 return
             cut = _line_end(fd, min(at + size, end), end, source)
-            yield _Block(ordinal, os.pread(fd, cut - at, at))
+            yield _Block(ordinal, cut - at, functools.partial(_read_range, source, at, cut))
             at = cut
     except OSError as error:
         raise InputError(f"{source.name}: cannot be read ({error.strerror}).") from error
     finally:
         os.close(fd)
+
+
+def _read_range(source: Source, start: int, end: int) -> bytes:
+    try:
+        fd = os.open(source.path, os.O_RDONLY)
+        try:
+            return os.pread(fd, end - start, start)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise InputError(f"{source.name}: cannot be read ({error.strerror}).") from error
 
 
 def _line_end(fd: int, at: int, end: int, source: Source) -> int:
@@ -283,7 +300,7 @@ def _value_blocks(source: Source, size: int) -> Generator[_Block]:
 
     def block() -> _Block:
         data = "\n".join(texts).encode(errors="surrogateescape") + b"\n"
-        return _Block(next(ordinal), data, tuple(lines))
+        return _Block.of(next(ordinal), data, tuple(lines))
 
     try:
         for line, text in _values(source, size):
@@ -525,7 +542,8 @@ def _csv_layout(source: Source, given: Layout | None, extra: Sequence[str]) -> L
     head = _csv_head(source)
     if head is None:
         return detect_layout(source.name, [], given, extra)
-    records = [dict(zip(head.header, row, strict=True)) for row in head.sample] or [dict.fromkeys(head.header)]
+    records: list[dict[str, Any]] = [dict(zip(head.header, row, strict=True)) for row in head.sample]
+    records = records or [dict.fromkeys(head.header)]
     layout = detect_layout(source.name, records, given, extra, head.separator)
     if head.encoding == "utf-8":
         return layout
@@ -593,16 +611,16 @@ def _csv_blocks(source: Source, head: _CsvHead) -> Iterator[_Block]:
             data, skip = held + data[skip:], max(0, skip - len(data))
             cut = _csv_cut(data)
             if cut:
-                yield _Block(next(ordinal), data[:cut])
+                yield _Block.of(next(ordinal), data[:cut])
             elif len(data) > MAX_LINE_BYTES:
                 raise InputError(f"{source.name}: a line of more than {MAX_LINE_BYTES >> 20} MB. Is it CSV?")
             held = data[cut:]
     except DamagedError:
         if held:
-            yield _Block(next(ordinal), held)
+            yield _Block.of(next(ordinal), held)
         raise
     if held:
-        yield _Block(next(ordinal), held)
+        yield _Block.of(next(ordinal), held)
 
 
 def _csv_cut(data: bytes) -> int:

@@ -24,7 +24,7 @@ from routecost.routing import Override, Table, rule_expression
 from routecost.schema import CELL_KEY, REQUEST, TASKS
 from routecost.usage import Sessions, Settings, Usage, empty, is_usage_file, merge, prepare, read_usage, subtract, tally
 from routecost.usage.cells import Unit, check_size, count
-from routecost.usage.sessions import Narrow, narrow, unplace
+from routecost.usage.sessions import ROW_BITS, Narrow, narrow, place, unplace
 
 if TYPE_CHECKING:
     from routecost import classifier
@@ -34,6 +34,8 @@ EXAMPLES = 3
 CALENDAR = ("week", "month")
 _TEXT = ("prompt", "system", "previous_prompt")
 _COMPACT_ROWS = 400_000
+_BATCH_ROWS = 131_072
+_DUPLICATE_ROWS = 1_000_000
 # Columns that no command of the present asks a log for.
 _UNUSED = ("file", "line", "request_hash", "previous_prompt")
 
@@ -272,9 +274,10 @@ class _Work:
 
 
 @dataclass(frozen=True)
-class _Result:
-    usage: Usage
-    narrow: Narrow
+class _Part:
+    """The requests of one chunk, ready to be counted, and what is said of the chunk itself."""
+
+    requests: pl.DataFrame
     rejects: tuple[logs.Reject, ...]
     lines: int
     outside: int
@@ -313,16 +316,20 @@ def _read_logs(
     total = sum(s.size for s in sources)
     done = 0
     writer = _RejectWriter(options.rejects)
-    for index, ordinal, size, result in _results(sources, layouts, work, account, options.workers):
-        _count(account, index, ordinal, result, writer)
-        parts.append(result.usage)
-        sessions.add(result.narrow)
-        if sum(p.cells.height + p.groups.height for p in parts) > _COMPACT_ROWS:
-            parts = [merge(parts)]
-            check_size(parts[0].cells, settings)
-        done += size
+
+    def note(index: int, chunk: logs.Chunk, part: _Part) -> None:
+        nonlocal done
+        _count(account, index, chunk.ordinal, part, writer)
+        done += chunk.size
         if progress is not None:
             progress(done, total)
+
+    for usage, narrowed in _tallied(sources, layouts, work, account, note, options.workers):
+        parts.append(usage)
+        sessions.add(narrowed)
+        if sum(p.cells.height + p.histograms.height for p in parts[1:]) > _COMPACT_ROWS:
+            parts = [merge(parts)]
+            check_size(parts[0].cells, settings)
     usage = merge(parts) if parts else empty(settings)
     repeated = sessions.repeated()
     dropped = np.empty(0, np.uint64)
@@ -384,51 +391,87 @@ def _load_classifier() -> classifier.Classifier:
     return classifier.load()
 
 
-def _results(
+def _tallied(
     sources: Sequence[logs.Source],
     layouts: Sequence[logs.Layout],
     work: _Work,
     account: _Account,
+    note: Callable[[int, logs.Chunk, _Part], None],
     workers: int | None,
-) -> Iterator[tuple[int, int, int, _Result]]:
-    """(source, chunk, bytes, result) in the order of the input, worked out by threads (Polars lets them run)."""
+) -> Iterator[tuple[Usage, Narrow]]:
+    """The usage of about _BATCH_ROWS requests at a time, worked out by threads (Polars lets them run side by side).
+
+    Chunks are parsed one by one, as they are small and prompts are large; what is left of them is counted together,
+    as grouping costs the same for many rows as for few.
+    """
     threads = workers or min(8, os.cpu_count() or 1)
-    waiting: collections.deque[tuple[int, int, int, Future[_Result]]] = collections.deque()
+    parsing: collections.deque[tuple[int, logs.Chunk, Future[_Part]]] = collections.deque()
+    counting: collections.deque[Future[tuple[Usage, Narrow]]] = collections.deque()
+    held: list[pl.DataFrame] = []
     pool = ThreadPoolExecutor(threads)
+
+    def take() -> None:
+        index, chunk, future = parsing.popleft()
+        part = future.result()
+        note(index, chunk, part)
+        if part.requests.height:
+            held.append(part.requests)
+
+    def flush() -> None:
+        if held:
+            counting.append(pool.submit(_counted, tuple(held), work))
+            held.clear()
+
     try:
         for index, (source, layout) in enumerate(zip(sources, layouts, strict=True)):
             try:
                 for chunk in logs.chunks(source, layout):
-                    waiting.append((index, chunk.ordinal, chunk.size, pool.submit(_process, chunk, index, work)))
-                    if len(waiting) > threads:
-                        i, ordinal, size, future = waiting.popleft()
-                        yield i, ordinal, size, future.result()
+                    parsing.append((index, chunk, pool.submit(_parsed, chunk, index, work)))
+                    if len(parsing) > threads:
+                        take()
+                    if sum(frame.height for frame in held) >= _BATCH_ROWS:
+                        flush()
+                    while counting and (counting[0].done() or len(counting) > threads):
+                        yield counting.popleft().result()
             except logs.DamagedError as error:
                 account.damaged.append(str(error))
-        while waiting:
-            i, ordinal, size, future = waiting.popleft()
-            yield i, ordinal, size, future.result()
+        while parsing:
+            take()
+        flush()
+        while counting:
+            yield counting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _process(chunk: logs.Chunk, index: int, work: _Work) -> _Result:
+def _parsed(chunk: logs.Chunk, index: int, work: _Work) -> _Part:
     parsed, requests = _requests(chunk, work)
     height = requests.height
     if work.keep is not None:
         requests = requests.filter(work.keep.fill_null(False))
-    prepared = prepare(requests, work.settings)
     source = requests["task_source"].drop_nulls().value_counts() if requests.height else None
-    counted = count(prepared, work.settings)
-    return _Result(
-        counted.usage,
-        narrow(requests, prepared, counted, index, chunk.ordinal),
+    # prompts have done their part, and are most of the bytes
+    spent = [c for c in _TEXT if c in requests.columns and c not in work.settings.by]
+    return _Part(
+        _placed(requests, index, chunk.ordinal).drop(spent),
         parsed.rejects,
         parsed.lines,
         height - requests.height,
         requests["ts"].null_count(),
         dict(source.iter_rows()) if source is not None else {},
     )
+
+
+def _placed(requests: pl.DataFrame, index: int, ordinal: int) -> pl.DataFrame:
+    start = pl.lit(place(index, ordinal, 0), pl.UInt64)
+    return requests.with_columns(place=pl.col("row").cast(pl.UInt64) + start).drop("row")
+
+
+def _counted(frames: Sequence[pl.DataFrame], work: _Work) -> tuple[Usage, Narrow]:
+    requests = pl.concat(frames, rechunk=True) if len(frames) > 1 else frames[0]
+    prepared = prepare(requests, work.settings)
+    counted = count(prepared, work.settings)
+    return counted.usage, narrow(requests, prepared, counted)
 
 
 def _requests(chunk: logs.Chunk, work: _Work) -> tuple[logs.Parsed, pl.DataFrame]:
@@ -457,7 +500,7 @@ def _ruled(frame: pl.DataFrame, work: _Work) -> pl.DataFrame:
     return frame if work.rule is None else frame.with_columns(work.rule.alias("rule"))
 
 
-def _count(account: _Account, index: int, ordinal: int, result: _Result, writer: _RejectWriter) -> None:
+def _count(account: _Account, index: int, ordinal: int, result: _Part, writer: _RejectWriter) -> None:
     account.counts["lines"] += result.lines
     account.counts["rejected"] += len(result.rejects)
     account.counts["outside"] += result.outside
@@ -480,32 +523,41 @@ def _later_copies(
     work: _Work,
 ) -> tuple[Usage, np.ndarray[Any, Any]]:
     """The usage of all but one of the requests with the same id, and their places. The one that stays is the earliest,
-    and among equals the one whose content sorts first: the order of lines and files does not matter."""
-    by_chunk: dict[int, dict[int, list[tuple[int, int]]]] = {}
-    for number in repeated.tolist():
-        source, ordinal, row = unplace(number)
-        by_chunk.setdefault(source, {}).setdefault(ordinal, []).append((row, number))
-    frames: list[pl.DataFrame] = []
-    for index, wanted in by_chunk.items():
-        for chunk in logs.chunks(sources[index], layouts[index], wanted.keys()):
-            _, requests = _requests(chunk, work)
-            members = pl.DataFrame(wanted[chunk.ordinal], schema={"row": pl.Int64, "place": pl.UInt64}, orient="row")
-            requests = requests.join(members, on="row", how="inner", maintain_order="left")
-            prepared = prepare(requests, work.settings)
-            frames.append(
-                prepared.with_columns(
-                    requests["request_id"].alias("_id"),
-                    requests["ts"].alias("_ts"),
-                    requests["session_id"].hash(3).alias("_session"),
-                    requests["place"].alias("_place"),
+    and among equals the one whose content sorts first: the order of lines and files does not matter.
+
+    The chunks with such requests are read again: once, or as often as it takes to hold only _DUPLICATE_ROWS at a time.
+    """
+    chunks_of: dict[int, set[int]] = {}
+    for number in np.unique(repeated >> np.uint64(ROW_BITS)).tolist():
+        source, ordinal, _ = unplace(number << ROW_BITS)
+        chunks_of.setdefault(source, set()).add(ordinal)
+    wanted = pl.Series("place", repeated).to_frame()
+    passes = -(-len(repeated) // _DUPLICATE_ROWS)
+    usages: list[Usage] = []
+    places: list[np.ndarray[Any, Any]] = []
+    for turn in range(passes):
+        frames: list[pl.DataFrame] = []
+        for index, ordinals in chunks_of.items():
+            for chunk in logs.chunks(sources[index], layouts[index], ordinals):
+                requests = _placed(_requests(chunk, work)[1], index, chunk.ordinal)
+                mine = pl.col("request_id").hash(13) % passes == turn
+                requests = requests.filter(mine).join(wanted, on="place", how="semi", maintain_order="left")
+                prepared = prepare(requests, work.settings)
+                frames.append(
+                    prepared.with_columns(
+                        requests["request_id"].alias("_id"),
+                        requests["ts"].alias("_ts"),
+                        requests["session_id"].hash(3).alias("_session"),
+                        requests["place"].alias("_place"),
+                    )
                 )
-            )
-    members = pl.concat(frames)
-    content = pl.struct(pl.exclude("_id", "_ts", "_place")).hash(5)
-    ordered = members.with_columns(_content=content).sort("_id", "_ts", "_content", "_place", nulls_last=True)
-    later = ordered.filter(pl.col("_id") == pl.col("_id").shift(1))
-    places = np.sort(later["_place"].to_numpy())
-    return tally(later.select(pl.exclude("^_.*$")), work.settings), places
+        content = pl.struct(pl.exclude("_id", "_ts", "_place")).hash(5)
+        ordered = pl.concat(frames).with_columns(_content=content)
+        ordered = ordered.sort("_id", "_ts", "_content", "_place", nulls_last=True)
+        later = ordered.filter(pl.col("_id") == pl.col("_id").shift(1))
+        places.append(later["_place"].to_numpy())
+        usages.append(tally(later.select(pl.exclude("^_.*$")), work.settings))
+    return merge(usages), np.sort(np.concatenate(places))
 
 
 def _places(sources: Sequence[logs.Source], places: Sequence[tuple[int, int, int]]) -> tuple[Place, ...]:

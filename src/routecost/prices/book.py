@@ -322,8 +322,11 @@ def _merge(earlier: Overlay, later: Overlay, catalogue: Catalogue, path: Path, *
         key = catalogue.provider_id(name) or name.lower()
         providers[key] = merge_entries(providers.get(key), provider_entry)
         sources.update({f"{key}.{field}": path.name for field in provider_entry.model_fields_set})
+    aliases = {**earlier.aliases, **later.aliases}
+    exact = {key.lower(): key for key in (*catalogue.models, *models)}
     for name, entry in later.models.items():
-        key = _model_key(name, entry, models, {**earlier.aliases, **later.aliases}, catalogue)
+        key = _model_key(name, entry, exact, aliases, catalogue)
+        exact.setdefault(key.lower(), key)
         models[key] = merge_entries(models.get(key), entry)
         sources.update({f"{key}.{field}": path.name for field in entry.model_fields_set})
         if strict and models[key].prices is None and _catalogue_key(key, catalogue) is None:
@@ -336,7 +339,6 @@ def _merge(earlier: Overlay, later: Overlay, catalogue: Catalogue, path: Path, *
             raise InputError(
                 f"{path}: models.{name} needs a provider: write `provider/{name}`, for example acme/{name}."
             )
-    aliases = {**earlier.aliases, **later.aliases}
     for alias in later.aliases:
         sources[f"aliases.{alias}"] = path.name
         if strict:
@@ -350,15 +352,14 @@ def _merge(earlier: Overlay, later: Overlay, catalogue: Catalogue, path: Path, *
 
 
 def _model_key(
-    name: str, entry: ModelEntry, models: Mapping[str, ModelEntry], aliases: Mapping[str, str], catalogue: Catalogue
+    name: str, entry: ModelEntry, exact: Mapping[str, str], aliases: Mapping[str, str], catalogue: Catalogue
 ) -> str:
-    """The key of the model that an overlay's entry is about.
+    """The key of the model that an overlay's entry is about. exact: the known keys by their lower case.
 
     An entry with prices whose name is not exactly a model of the catalogue is a private model of its own: it must not
     replace the prices of a model whose pattern its name happens to match.
     """
     name = name.strip()
-    exact = {key.lower(): key for key in (*catalogue.models, *models)}
     for candidate in (name.lower(), aliases.get(name.lower(), "").lower()):
         if candidate in exact:
             return exact[candidate]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+import weakref
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any, Final
 
@@ -14,12 +17,19 @@ from routecost.usage.cells import CARRY_KEY, CLASS_KEY, Counted, carry_schema
 
 _PARTITIONS: Final = 64
 _BUFFER_ROWS: Final = 1 << 20
-_ID: Final = np.dtype([("key", "<u8"), ("place", "<u8")])
-_SESSION: Final = np.dtype(
-    [("key", "<u8"), ("ts", "<i8"), ("tie", "<u8"), ("class", "<u8"), ("cached", "<i8"), ("place", "<u8")]
-)
+# One array a field: sorting gathers a few of them, and a gather from one array reads an eighth of what records would.
+Columns = dict[str, np.ndarray[Any, Any]]
+_ID: Final = {"key": np.uint64, "place": np.uint64}
+_SESSION: Final = {
+    "key": np.uint64,
+    "ts": np.int64,
+    "tie": np.uint64,
+    "class": np.uint64,
+    "cached": np.int64,
+    "place": np.uint64,
+}
 # 16 million rows a chunk, a million chunks a file, a million files.
-_ROW_BITS: Final = 24
+ROW_BITS: Final = 24
 _CHUNK_BITS: Final = 20
 
 
@@ -27,8 +37,8 @@ _CHUNK_BITS: Final = 20
 class Narrow:
     """What `Sessions` keeps of one chunk."""
 
-    ids: np.ndarray[Any, Any]
-    sessions: np.ndarray[Any, Any]
+    ids: Columns
+    sessions: Columns
     classes: pl.DataFrame
 
 
@@ -69,22 +79,24 @@ class Sessions:
         parts = []
         for part in self._sessions.partitions():
             if dropped.size:
-                part = part[~np.isin(part["place"], dropped)]
+                kept = ~np.isin(part["place"], dropped)
+                part = {name: values[kept] for name, values in part.items()}
             if not (part["cached"] > 0).any():
                 continue
-            part = part[_in_order(part)]
-            first = np.ones(part.size, bool)
-            first[1:] = part["key"][1:] != part["key"][:-1]
-            previous = np.zeros(part.size, np.uint64)
-            previous[1:] = part["class"][:-1]
-            cached = part["cached"] > 0
+            order = _in_order(part)
+            key, kind, tokens = (part[name][order] for name in ("key", "class", "cached"))
+            first = np.ones(key.size, bool)
+            first[1:] = key[1:] != key[:-1]
+            previous = np.zeros(key.size, np.uint64)
+            previous[1:] = kind[:-1]
+            cached = tokens > 0
             parts.append(
                 pl.DataFrame(
                     {
-                        "class": part["class"][cached],
+                        "class": kind[cached],
                         "first": first[cached],
                         "previous": previous[cached],
-                        "cached": part["cached"][cached],
+                        "cached": tokens[cached],
                     }
                 )
                 .with_columns(previous=pl.when(~pl.col("first")).then(pl.col("previous")))
@@ -105,14 +117,15 @@ class Sessions:
         )
 
 
-def _in_order(part: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _in_order(part: Columns) -> np.ndarray[Any, Any]:
     """The order by session, then time; among equal times by request id and content, so that the log's order is nothing.
 
     Sorting one packed integer is twenty times faster than sorting five columns; it is enough where the log is in
     order of time, no session has two requests at once, and no two hashes share their upper bits.
     """
-    bits = np.uint64(max(1, int(part.size - 1).bit_length()))
-    packed = (part["key"] >> bits << bits) | np.arange(part.size, dtype=np.uint64)
+    rows = part["key"].size
+    bits = np.uint64(max(1, (rows - 1).bit_length()))
+    packed = (part["key"] >> bits << bits) | np.arange(rows, dtype=np.uint64)
     packed.sort()
     order = packed & ((np.uint64(1) << bits) - np.uint64(1))
     key, ts = part["key"][order], part["ts"][order]
@@ -122,22 +135,20 @@ def _in_order(part: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return order
 
 
-def narrow(requests: pl.DataFrame, prepared: pl.DataFrame, counted: Counted, source: int, chunk: int) -> Narrow:
-    """The narrow columns of one chunk; `row` of the requests is their place in it."""
-    start = np.uint64(place(source, chunk, 0))
-    places = requests["row"].to_numpy().astype(np.uint64) + start
-    ids = _records(_ID, requests["request_id"], {"place": places})
+def narrow(requests: pl.DataFrame, prepared: pl.DataFrame, counted: Counted) -> Narrow:
+    """The narrow columns of some requests; their `place` tells them apart."""
+    places = requests["place"].to_numpy()
+    ids = _columns(requests["request_id"], {"place": places})
     session = requests["session_id"]
     if session.null_count() == session.len():
         classes = pl.DataFrame(schema={**{c: CELL_KEY[c] for c in CLASS_KEY}, "class": pl.UInt64()})
-        return Narrow(ids, np.empty(0, _SESSION), classes)
+        return Narrow(ids, {name: np.empty(0, kind) for name, kind in _SESSION.items()}, classes)
     # the class follows from the cell, so it is hashed once a cell
     classes = counted.usage.cells.select(*CLASS_KEY, _class_hash().alias("class"))
     if requests["ts"].null_count():
         # without a time nobody knows what came before
         session = pl.select(pl.when(requests["ts"].is_not_null()).then(session)).to_series()
-    sessions = _records(
-        _SESSION,
+    sessions = _columns(
         session,
         {
             "ts": requests["ts"].to_physical().fill_null(0).to_numpy(),
@@ -152,15 +163,15 @@ def narrow(requests: pl.DataFrame, prepared: pl.DataFrame, counted: Counted, sou
 
 def place(source: int, chunk: int, row: int) -> int:
     """One number for a place in the input."""
-    return (source << (_ROW_BITS + _CHUNK_BITS)) | (chunk << _ROW_BITS) | row
+    return (source << (ROW_BITS + _CHUNK_BITS)) | (chunk << ROW_BITS) | row
 
 
 def unplace(number: int) -> tuple[int, int, int]:
     """Source, chunk and row of a place."""
     return (
-        number >> (_ROW_BITS + _CHUNK_BITS),
-        (number >> _ROW_BITS) & ((1 << _CHUNK_BITS) - 1),
-        number & ((1 << _ROW_BITS) - 1),
+        number >> (ROW_BITS + _CHUNK_BITS),
+        (number >> ROW_BITS) & ((1 << _CHUNK_BITS) - 1),
+        number & ((1 << ROW_BITS) - 1),
     )
 
 
@@ -173,72 +184,65 @@ def _class_hash() -> pl.Expr:
     return mixed
 
 
-def _records(dtype: np.dtype[Any], ids: pl.Series, columns: dict[str, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
-    """A structured array of the rows that have an id."""
-    everywhere = ids.null_count() == 0
-    out = np.empty(ids.len() - ids.null_count(), dtype)
+def _columns(ids: pl.Series, columns: Columns) -> Columns:
+    """The columns, and the hash of the id as `key`, of the rows that have an id."""
+    key = ids.drop_nulls().hash(11).to_numpy()
+    if ids.null_count() == 0:
+        return {"key": key, **columns}
     present = ids.is_not_null().to_numpy()
-    out["key"] = ids.drop_nulls().hash(11).to_numpy()
-    for name, values in columns.items():
-        out[name] = values if everywhere else values[present]
-    return out
+    return {"key": key, **{name: values[present] for name, values in columns.items()}}
 
 
 class _Spill:
-    """Fixed-width records in hash partitions, in memory while they are few and in an unnamed file beyond that."""
+    """Columns of integers in hash partitions, in memory while they are few and in an unnamed file beyond that."""
 
-    def __init__(self, dtype: np.dtype[Any]) -> None:
-        self._dtype = dtype
-        self._held: list[np.ndarray[Any, Any]] = []
+    def __init__(self, types: Mapping[str, Any]) -> None:
+        self._types = types
+        self._held: list[Columns] = []
         self._rows = 0
         self._file: IO[bytes] | None = None
-        self._segments: list[tuple[int, np.ndarray[Any, Any]]] = []
+        # for each flush: where each column begins, and the first row of each partition
+        self._segments: list[tuple[list[int], np.ndarray[Any, Any]]] = []
 
-    def add(self, records: np.ndarray[Any, Any]) -> None:
-        if records.size:
-            self._held.append(records)
-            self._rows += records.size
+    def add(self, columns: Columns) -> None:
+        rows = columns["key"].size
+        if rows:
+            self._held.append(columns)
+            self._rows += rows
             if self._rows >= _BUFFER_ROWS:
                 self._flush()
 
     def _flush(self) -> None:
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="routecost-")  # noqa: SIM115 - it lives as long as the spill
-        records, bounds = _partitioned(np.concatenate(self._held))
-        self._segments.append((self._file.tell(), bounds))
-        self._file.write(records.tobytes())
+            weakref.finalize(self, self._file.close)
+        part = (np.concatenate([c["key"] for c in self._held]) >> np.uint64(58)).astype(np.uint8)
+        order = np.argsort(part, kind="stable")
+        bounds = np.concatenate([[0], np.cumsum(np.bincount(part, minlength=_PARTITIONS))])
+        starts = []
+        for name in self._types:
+            starts.append(self._file.tell())
+            self._file.write(np.concatenate([c[name] for c in self._held])[order].data)
+        self._segments.append((starts, bounds))
         self._held, self._rows = [], 0
 
-    def partitions(self) -> list[np.ndarray[Any, Any]] | _Partitions:
-        """The records, one array a partition: all with the same key are in the same one."""
+    def partitions(self) -> Iterator[Columns]:
+        """The columns, a partition at a time: all rows with the same key are in the same one."""
         if self._file is None:
-            return [np.concatenate(self._held)] if self._held else []
+            if self._held:
+                yield {name: np.concatenate([c[name] for c in self._held]) for name in self._types}
+            return
         if self._held:
             self._flush()
         self._file.flush()
-        return _Partitions(self._file, self._dtype, self._segments)
-
-
-class _Partitions:
-    def __init__(self, file: IO[bytes], dtype: np.dtype[Any], segments: list[tuple[int, np.ndarray[Any, Any]]]) -> None:
-        self._file, self._dtype, self._segments = file, dtype, segments
-
-    def __iter__(self) -> Any:
-        import os
-
-        size, fd = self._dtype.itemsize, self._file.fileno()
+        fd = self._file.fileno()
         for p in range(_PARTITIONS):
-            pieces = [
-                os.pread(fd, int(bounds[p + 1] - bounds[p]) * size, offset + int(bounds[p]) * size)
-                for offset, bounds in self._segments
-            ]
-            joined = np.frombuffer(b"".join(pieces), self._dtype)
-            if joined.size:
-                yield joined
-
-
-def _partitioned(records: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    part = (records["key"] >> np.uint64(58)).astype(np.uint8)
-    order = np.argsort(part, kind="stable")
-    bounds = np.concatenate([[0], np.cumsum(np.bincount(part, minlength=_PARTITIONS))])
-    return records[order], bounds
+            part: Columns = {}
+            for n, (name, kind) in enumerate(self._types.items()):
+                pieces = [
+                    os.pread(fd, int(bounds[p + 1] - bounds[p]) * 8, starts[n] + int(bounds[p]) * 8)
+                    for starts, bounds in self._segments
+                ]
+                part[name] = np.frombuffer(b"".join(pieces), kind)
+            if part["key"].size:
+                yield part
