@@ -96,9 +96,9 @@ def test_a_file_named_twice_or_through_a_link_is_read_once(tmp_path: Path) -> No
         (b"", "jsonl"),
         (b"model,input_tokens\n", "csv"),
         (b"PAR1....", "parquet"),
-        (gzip.compress(b"model;input_tokens\n"), "csv"),
-        (gzip.compress(b'{"a": 1}'), "jsonl"),
-        (gzip.compress(b"model;input_tokens\n" * 99)[:12], "jsonl"),
+        (gzip.compress(b"model;input_tokens\n", mtime=0), "csv"),
+        (gzip.compress(b'{"a": 1}', mtime=0), "jsonl"),
+        (gzip.compress(b"model;input_tokens\n" * 99, mtime=0)[:10], "jsonl"),
         ("model\tinput_tokens\n".encode("utf-16"), "csv"),
     ],
 )
@@ -207,8 +207,8 @@ def test_what_comes_before_a_damage_is_read(
     with pytest.raises(logs.DamagedError, match="stream is damaged or cut short"):  # noqa: PT012 - it is a loop
         for chunk in logs.chunks(source, layout):
             seen.extend(chunk.parse(COLUMNS).requests["input_tokens"].drop_nulls())
-    whole = [n for n in (range(4000) if ending == "jsonl" else range(30_000))]
-    assert seen[: len(whole)] == whole
+    whole = 4000 if ending == "jsonl" else 30_000
+    assert seen[:whole] == list(range(whole))
 
 
 def test_a_stream_damaged_at_once_has_no_chunk(tmp_path: Path) -> None:
@@ -336,7 +336,7 @@ def test_a_line_beyond_every_measure_is_refused(tmp_path: Path, monkeypatch: pyt
         ("status", "Success", "status", "ok"),
         ("status", 500, "status", "error"),
         ("status", "timeout", "status", "error"),
-        ("status", {"code": 0}, "status", "ok"),
+        ("status", {"code": 0}, "status", None),
         ("batch", 1, "batch", True),
         ("batch", "no", "batch", False),
         ("batch", "maybe", "batch", None),
@@ -418,7 +418,7 @@ def test_records_read_alike_together_alone_and_as_an_array(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]]
 ) -> None:
     folder = tmp_path_factory.mktemp("alike")
-    layout = logs.detect_layout("x", [{"model": "m", **{c: None for c in REQUEST}}], None)
+    layout = logs.detect_layout("x", [{"model": "m", **dict.fromkeys(REQUEST)}], None)
     results = []
     for name, content in (
         ("together.jsonl", "".join(json.dumps(row) + "\n" for row in rows)),
@@ -437,7 +437,7 @@ def test_records_read_alike_together_alone_and_as_an_array(
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(
-        st.sampled_from(list('{}[]":,\\ 01-.eEn') + ["true", "null", '"a"', '"a":1', "\\u00e9", "\x01", "é", "NaN"]),
+        st.sampled_from([*'{}[]":,\\ 01-.eEn', "true", "null", '"a"', '"a":1', "\\u00e9", "\x01", "é", "NaN"]),
         max_size=8,
     )
 )
@@ -476,6 +476,7 @@ def test_types_may_change_between_chunks(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 NOON = dt.datetime(2026, 1, 31, 12, tzinfo=UTC)
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -813,7 +814,7 @@ def parquet(path: Path, **columns: Any) -> Path:
         ("input_tokens", pl.Series(["1", "2", "1"], dtype=pl.Categorical), [1, 2, 1]),
         ("model", pl.Series(["a", "b", "a"], dtype=pl.Categorical), ["a", "b", "a"]),
         ("model", pl.Series(["a", "b", "a"], dtype=pl.Enum(["a", "b"])), ["a", "b", "a"]),
-        ("model", pl.Series([b"a", None, b"\xff"]), ["a", None, None]),
+        ("model", pl.Series([b"a", None, b"\xff"]), ["a", None, "\ufffd"]),
         ("cost_usd", pl.Series([Decimal("0.25"), None, Decimal("1")]), [0.25, None, 1.0]),
         ("latency_ms", pl.Series([dt.timedelta(seconds=1.5), None, dt.timedelta(0)]), [1500.0, None, 0.0]),
         ("latency_ms", pl.Series([1, 2, 3], dtype=pl.Float32), [1.0, 2.0, 3.0]),
@@ -823,9 +824,9 @@ def parquet(path: Path, **columns: Any) -> Path:
         ("ts", pl.Series([NOON] * 3).dt.convert_time_zone("Europe/Berlin"), [NOON] * 3),
         ("ts", pl.Series([NOON.date()] * 3), [NOON - dt.timedelta(hours=12)] * 3),
         ("ts", pl.Series([1769860800, None, 1769860800000]), [NOON, None, NOON]),
-        ("ts", pl.Series([1 << 62, 0, None], dtype=pl.Int64).cast(pl.Datetime("us")), [None, dt.datetime(1970, 1, 1, tzinfo=UTC), None]),
+        ("ts", pl.Series([1 << 62, 0, None], dtype=pl.Int64).cast(pl.Datetime("us")), [None, EPOCH, None]),
         ("ts", pl.Series([dt.time(12)] * 3), [None] * 3),
-        ("status", pl.Series([True, False, None]), ["ok", "error", "ok"]),
+        ("status", pl.Series([True, False, None]), ["ok", "error", None]),
         ("batch", pl.Series([1, 0, None]), [True, False, None]),
         ("needs", pl.Series([["tools", "json"], [], None]), ["json,tools", None, None]),
         ("prompt", pl.Series([[{"type": "text", "text": "hi"}], [], None]), ["hi", "[]", None]),
@@ -956,12 +957,12 @@ def test_a_mapped_field_that_is_not_there_is_noted(tmp_path: Path) -> None:
         ("columns: {a: model, b: model}", "columns: model is mapped from more than one field; keep one."),
         ("columns: {a: model}\nconstants: {model: m}", "model is mapped from a field and given as a constant as well"),
         ("constants: {modl: x}", "constants: 'modl' is not a column of a request. Did you mean model"),
-        ("constants: {input_tokens: some}", "constants: input_tokens: saw 'some', expected a whole number of at least 0."),
+        ("constants: {input_tokens: some}", "input_tokens: saw 'some', expected a whole number of at least 0."),
         ("constants: {ts: soon}", "constants: ts: saw 'soon', expected a value of type Datetime"),
         ("constants: {model: }", "constants: model: saw None, expected a value of type String."),
         ("by_file: {'*': {tsk: code}}", "by_file.*: 'tsk' is not a column of a request. Did you mean task"),
         ("by_file: {'*': code}", "by_file.*: expected a mapping, saw 'code'."),
-        ("colums: {}", "unknown key 'colums'. Did you mean columns? Expected columns, constants, by_file, start, time_unit."),
+        ("colums: {}", "unknown key 'colums'. Did you mean columns? Expected columns, constants,"),
         ("- a", "a field map is a YAML mapping with columns, constants, by_file, start, time_unit; saw list."),
         ("", "saw NoneType."),
         ("a: [", "not a YAML field map (while parsing a flow"),

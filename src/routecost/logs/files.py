@@ -20,8 +20,9 @@ from routecost.errors import InputError, did_you_mean
 
 Kind = Literal["jsonl", "csv", "parquet"]
 
-# 16 MB of bytes parse as fast as a memory-mapped scan of the whole file (bench/RESULTS.md) and keep memory flat.
-CHUNK_BYTES = 16 << 20
+# Blocks of bytes parse as fast as a memory-mapped scan of the whole file (bench/NOTES.md). Up to 32 MB the allocator
+# gives the same memory out again; beyond, every block costs its page faults.
+CHUNK_BYTES = 24 << 20
 _READ_BYTES = 64 << 10
 
 _KINDS: dict[str, Kind] = {
@@ -212,6 +213,12 @@ def first_bytes(source: Source, size: int) -> bytes:
         return next(blocks, b"")
 
 
+def is_utf16(source: Source) -> bool:
+    """Whether a local file begins with the byte-order mark of UTF-16."""
+    with open_bytes(source) as file:
+        return file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
 def raw_blocks(source: Source, size: int) -> Generator[bytes]:
     """The decompressed bytes of a source in blocks of about `size`, in order; UTF-16 comes as UTF-8.
 
@@ -221,9 +228,9 @@ def raw_blocks(source: Source, size: int) -> Generator[bytes]:
         yield from _remote_blocks(source, size)
         return
     with open_bytes(source) as file:
-        blocks = _filled(file, size, source)
+        blocks = _filled(file, max(size, 2), source)
         first = next(blocks, b"")
-        if first[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        if first[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
             # Excel's "Unicode text" is UTF-16 with a byte-order mark
             decode = codecs.getincrementaldecoder("utf-16")(errors="replace").decode
             yield from (decode(block).encode(errors="replace") for block in itertools.chain([first], blocks))

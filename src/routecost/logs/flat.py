@@ -409,8 +409,8 @@ def _simple(values: pl.Series, column: str) -> pl.Series:
     if dtype == pl.Duration:
         return values.dt.total_microseconds() / (1e6 if column.endswith("_s") else 1e3)
     if dtype == pl.Binary:
-        # what is not UTF-8 is not text, so it is unknown
-        return values.cast(pl.String, strict=False)
+        texts = [None if value is None else value.decode(errors="replace") for value in values.to_list()]
+        return pl.Series(values.name, texts, pl.String)
     return values
 
 
@@ -569,12 +569,18 @@ def _epoch(number: pl.Series, layout: Layout) -> pl.Series:
 
 def _status(values: pl.Series) -> pl.Series:
     text = _text(values)
-    if (text == "ok").all() and text.null_count() == 0:
+    if (text == "ok").all():
         return text
     word = pl.col("s").str.strip_chars().str.to_lowercase()
     # an object in its place is not a status, so it says nothing
-    good = word.is_null() | word.is_in(["", "0", "0.0", *_OK_WORDS]) | word.str.contains(r"^2\d\d(\.0|\s.*)?$|^[\[{]")
-    return text.alias("s").to_frame().select(pl.when(good).then(pl.lit("ok")).otherwise(pl.lit("error"))).to_series()
+    silent = word.is_null() | word.str.contains(r"^$|^[\[{]")
+    good = word.is_in(["0", "0.0", *_OK_WORDS]) | word.str.contains(r"^2\d\d(\.0|\s.*)?$")
+    return (
+        text.alias("s")
+        .to_frame()
+        .select(pl.when(~silent).then(pl.when(good).then(pl.lit("ok")).otherwise(pl.lit("error"))))
+        .to_series()
+    )
 
 
 def _feedback(values: pl.Series, layout: Layout) -> pl.Series:

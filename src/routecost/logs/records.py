@@ -22,6 +22,7 @@ from routecost.logs.files import (
     Source,
     first_bytes,
     is_object_store,
+    is_utf16,
     raw_blocks,
     remote_error,
 )
@@ -208,7 +209,7 @@ def _json_blocks(source: Source, size: int) -> Generator[_Block]:
     plain = source.compression is None and not is_object_store(source.path)
     if re.match(rb"(\xef\xbb\xbf)?\s*(\[\s*([{\]]|\Z)|\{\s*\n)", head):
         yield from _value_blocks(source, size)
-    elif plain and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    elif plain and not is_utf16(source):
         yield from _ranges(source, size)
     else:
         yield from _lines(source, size)

@@ -38,6 +38,8 @@ _BATCH_ROWS = 131_072
 _DUPLICATE_ROWS = 1_000_000
 # Columns that no command of the present asks a log for.
 _UNUSED = ("file", "line", "request_hash", "previous_prompt")
+# Columns that only task rules, and overrides on the request itself, look at.
+_ASKED_BY_RULES = ("n_messages", "project")
 
 Progress = Callable[[int, int], None]
 T = TypeVar("T")
@@ -159,7 +161,7 @@ def read(
     if sources:
         intake = _read_logs(sources, settings, overrides, options, progress)
         parts.append(intake.usage)
-    usage = merge(parts)
+    usage = parts[0] if len(parts) == 1 else merge(parts)
     check_size(usage.cells, usage.settings)
     notes = intake.notes
     if tallied and len(parts) > 1:
@@ -268,6 +270,7 @@ class _Work:
     rules: _Once[tasks.Rules]
     rule: pl.Expr | None
     columns: list[str]
+    lean_columns: list[str]
     classifier: _Once[classifier.Classifier] | None
     needs_text: bool
     keep: pl.Expr | None
@@ -330,18 +333,22 @@ def _read_logs(
         if sum(p.cells.height + p.histograms.height for p in parts[1:]) > _COMPACT_ROWS:
             parts = [merge(parts)]
             check_size(parts[0].cells, settings)
-    usage = merge(parts) if parts else empty(settings)
     repeated = sessions.repeated()
     dropped = np.empty(0, np.uint64)
     duplicates: tuple[Place, ...] = ()
+    extra: Usage | None = None
     if repeated.size:
         extra, dropped = _later_copies(repeated, sources, layouts, work)
-        usage = subtract(usage, extra)
         duplicates = _places(sources, [unplace(int(p)) for p in dropped[:EXAMPLES]])
         account.counts["duplicates"] = len(dropped)
+    with ThreadPoolExecutor(1) as aside:
+        carried = aside.submit(sessions.carry, dropped)
+        usage = merge(parts) if parts else empty(settings)
+        usage = usage if extra is None else subtract(usage, extra)
+        carry = carried.result()
     usage = replace(
         usage,
-        carry=sessions.carry(dropped),
+        carry=carry,
         counts=dict(account.counts),
         sources=tuple({"name": _public_name(s), "lines": account.per_file[i]} for i, s in enumerate(sources)),
         settings=replace(
@@ -379,6 +386,7 @@ def _work(settings: Settings, overrides: Sequence[Override], options: Options) -
         rules,
         rule_expression(overrides) if overrides else None,
         columns,
+        [c for c in columns if c not in (*_TEXT, *_ASKED_BY_RULES) or c in settings.by],
         _Once(_load_classifier) if options.classify else None,
         bool(overrides),
         keep,
@@ -477,7 +485,7 @@ def _counted(frames: Sequence[pl.DataFrame], work: _Work) -> tuple[Usage, Narrow
 def _requests(chunk: logs.Chunk, work: _Work) -> tuple[logs.Parsed, pl.DataFrame]:
     """A chunk's requests with their task and rule. Prompts are read only where something must look at them."""
     if not work.needs_text:
-        parsed = chunk.parse([c for c in work.columns if c not in _TEXT])
+        parsed = chunk.parse(work.lean_columns)
         frame = parsed.requests
         if frame["task"].null_count() == 0:
             return parsed, _ruled(_typed(frame, work), work)

@@ -334,7 +334,9 @@ def _added(frames: Sequence[pl.DataFrame], values: Sequence[str]) -> pl.DataFram
 
 def _sorted(usage: Usage) -> Usage:
     def ordered(frame: pl.DataFrame, values: Sequence[str]) -> pl.DataFrame:
-        return frame.sort([c for c in frame.columns if c not in values], nulls_last=False, maintain_order=False)
+        # constant keys change nothing about the order, and cost as much as the others
+        keys = [c for c in frame.columns if c not in values and not (frame.height and _is_constant(frame[c]))]
+        return frame.sort(keys) if keys else frame
 
     return replace(
         usage,
