@@ -279,12 +279,9 @@ def _leave(intake: Intake, coverage: Coverage | None, max_bad: float, rejects: P
         raise InputError(f"{intake.damaged[0]} What came before the damage is counted above.")
     bad, lines = intake.counts.get("rejected", 0), intake.counts.get("lines", 0)
     if bad > 10 and bad > max_bad * lines:
-        first = intake.rejected[0]
-        where = f"{first.places[0]}: " if first.places else ""
-        keep = "" if rejects else " Keep them with --rejects FILE to look at them,"
         raise InputError(
             f"{bad:,} of {lines:,} lines ({bad / lines:.1%}) were rejected, more than --max-bad {max_bad:g} allows. "
-            f"The first: {where}{first.reason}.{keep} or raise --max-bad."
+            + _first_rejected(intake, rejects)
         )
     if coverage is not None and coverage.share is not None and coverage.share < 0.5:
         what = ", ".join(repr(u.model) for u in coverage.unknown[:3])
@@ -293,6 +290,15 @@ def _leave(intake: Intake, coverage: Coverage | None, max_bad: float, rejects: P
             f"only {coverage.share:.1%} of the billable requests have a price, so the totals say little. {why} "
             "Give prices in an overlay (--pricing FILE), or field names in a map (--map FILE)."
         )
+
+
+def _first_rejected(intake: Intake, rejects: Path | None) -> str:
+    if not intake.rejected:
+        return "That was when the usage file was tallied: tally the log again with --rejects FILE, or raise --max-bad."
+    first = intake.rejected[0]
+    where = f"{first.places[0]}: " if first.places else ""
+    keep = "Look at them, or" if rejects else "Keep them with --rejects FILE to look at them, or"
+    return f"The first: {where}{first.reason}. {keep} raise --max-bad."
 
 
 def _moment(option: str, text: str | None) -> dt.datetime | None:
