@@ -23,7 +23,7 @@ COLUMNS: Final[dict[str, pl.DataType]] = {
 
 
 def read_quality(path: Path | str) -> pl.DataFrame:
-    """A quality table (CSV, YAML, Parquet) with COLUMNS, one row a (task, model). Raises InputError naming the field."""
+    """A quality table (CSV, YAML, Parquet) with COLUMNS, one row a (task, model). Raises InputError."""
     suffix = Path(path).suffix.lower()
     try:
         if suffix in (".yaml", ".yml", ".json"):

@@ -28,14 +28,15 @@ def today(cells: pl.DataFrame, book: Book, *, as_of: dt.date | None = None) -> p
     )
 
 
-def on_model(
-    priced: pl.DataFrame, book: Book, model: str | None, *, as_of: dt.date | None = None
-) -> pl.DataFrame:
+def on_model(priced: pl.DataFrame, book: Book, model: str | None, *, as_of: dt.date | None = None) -> pl.DataFrame:
     """Cells as if all of them had run on one model (None: as today). See `routed` for what is added."""
     return _to(priced, book, pl.lit(model, pl.String), as_of).with_columns(
-        route_reason=pl.lit("all"), routed_mode=pl.lit(None, pl.String), classifier_usd=pl.lit(0.0),
-        speculative_usd=pl.lit(0.0), failover_usd=pl.lit(0.0),
-    )  # fmt: skip
+        route_reason=pl.lit("all"),
+        routed_mode=pl.lit(None, pl.String),
+        classifier_usd=pl.lit(0.0),
+        speculative_usd=pl.lit(0.0),
+        failover_usd=pl.lit(0.0),
+    )
 
 
 def routed(
@@ -69,9 +70,7 @@ def _to(frame: pl.DataFrame, book: Book, target: pl.Expr, as_of: dt.date | None)
     )
     return _priced_on(
         frame, book, "to_provider", "to_model", ROUTED, "routed_unpriced", as_of, moved=frame["moved"]
-    ).with_columns(
-        routed_usd=pl.sum_horizontal(ROUTED, ignore_nulls=False)
-    )
+    ).with_columns(routed_usd=pl.sum_horizontal(ROUTED, ignore_nulls=False))
 
 
 def _sent_to(frame: pl.DataFrame, book: Book) -> pl.DataFrame:
@@ -109,16 +108,22 @@ def _priced_on(
     asked = frame.select(pl.exclude("unpriced", "unpriced_fees")).with_columns(
         problem=pl.when(pl.col("problem") != "no_model").then("problem")
     )
-    logged = ("provider", "model")
-    parts = price_kinds(
-        asked, book, provider=provider, model=model, logged=logged, unpriced=unpriced, unpriced_fees="_fees", as_of=as_of
-    )
-    if (parts[unpriced] == "no_tier_price").any():
-        plain = asked.with_columns(service_tier=pl.lit(None, pl.String))
-        again = price_kinds(
-            plain, book, provider=provider, model=model, logged=logged, unpriced=unpriced, unpriced_fees="_fees",
+
+    def kinds_of(rows: pl.DataFrame) -> pl.DataFrame:
+        return price_kinds(
+            rows,
+            book,
+            provider=provider,
+            model=model,
+            logged=("provider", "model"),
+            unpriced=unpriced,
+            unpriced_fees="_fees",
             as_of=as_of,
-        )  # fmt: skip
+        )
+
+    parts = kinds_of(asked)
+    if (parts[unpriced] == "no_tier_price").any():
+        again = kinds_of(asked.with_columns(service_tier=pl.lit(None, pl.String)))
         use = (parts[unpriced] == "no_tier_price").fill_null(False) & moved
         parts = parts.with_columns(again[c].zip_with(use, parts[c]).alias(c) for c in (*COST_KINDS, unpriced))
     return frame.with_columns(
@@ -154,19 +159,17 @@ def _with_second_calls(
     share = pl.when(speculates).then(table.loser_share).otherwise(0.0)
     if table.failover_rate == "from-log":
         provider = pl.col("to_key").str.split("/").list.first()
-        rate: pl.Expr = provider.replace_strict(dict(failure_rates), default=0.0, return_dtype=pl.Float64) if failure_rates else pl.lit(0.0)  # fmt: skip
+        known = dict(failure_rates) or {"": 0.0}
+        rate: pl.Expr = provider.replace_strict(known, default=0.0, return_dtype=pl.Float64)
     else:
         rate = pl.lit(float(table.failover_rate or 0.0))
-    # a failed call is not billed; the fallback's answer is. Where both are fired at once there is nothing to fail over to
+    # A failed call is not billed, the fallback's answer is. Where both are fired at once nothing is failed over.
     failing = pl.when(has_second & ~speculates).then(rate).otherwise(0.0) if fails else pl.lit(0.0)
     frame = frame.with_columns(_share=share, _failing=failing.fill_null(0.0))
-    total = [pl.col(c) for c in second]
-    spec_usd = pl.when(pl.col("_share") > 0).then(pl.sum_horizontal(total, ignore_nulls=False) * pl.col("_share")).otherwise(0.0)  # fmt: skip
-    fail_usd = (
-        pl.when(pl.col("_failing") > 0)
-        .then((pl.sum_horizontal(total, ignore_nulls=False) - pl.col("routed_usd")) * pl.col("_failing"))
-        .otherwise(0.0)
-    )
+    second_usd = pl.sum_horizontal(second, ignore_nulls=False)
+    spec_usd = pl.when(pl.col("_share") > 0).then(second_usd * pl.col("_share")).otherwise(0.0)
+    more_usd = (second_usd - pl.col("routed_usd")) * pl.col("_failing")
+    fail_usd = pl.when(pl.col("_failing") > 0).then(more_usd).otherwise(0.0)
     used = (pl.col("_share") > 0) | (pl.col("_failing") > 0)
     return (
         frame.with_columns(speculative_usd=spec_usd, failover_usd=fail_usd)
@@ -360,9 +363,8 @@ def failure_rates(cells: pl.DataFrame, book: Book) -> dict[str, float]:
     """The share of failed calls of each provider (as the book names it) in the log."""
     named = cells.select("provider", "model").unique()
     providers = [ref.key.split("/")[0] if (ref := book.resolve(p, m)) else None for p, m in named.iter_rows()]
-    joined = cells.join(
-        named.with_columns(pl.Series("_provider", providers, pl.String)), on=["provider", "model"], how="left", nulls_equal=True
-    )  # fmt: skip
+    named = named.with_columns(pl.Series("_provider", providers, pl.String))
+    joined = cells.join(named, on=["provider", "model"], how="left", nulls_equal=True)
     sums = (
         joined.filter(pl.col("_provider").is_not_null())
         .group_by("_provider")

@@ -575,12 +575,8 @@ def _status(values: pl.Series) -> pl.Series:
     # an object in its place is not a status, so it says nothing
     silent = word.is_null() | word.str.contains(r"^$|^[\[{]")
     good = word.is_in(["0", "0.0", *_OK_WORDS]) | word.str.contains(r"^2\d\d(\.0|\s.*)?$")
-    return (
-        text.alias("s")
-        .to_frame()
-        .select(pl.when(~silent).then(pl.when(good).then(pl.lit("ok")).otherwise(pl.lit("error"))))
-        .to_series()
-    )
+    status = pl.when(~silent).then(pl.when(good).then(pl.lit("ok")).otherwise(pl.lit("error")))
+    return text.alias("s").to_frame().select(status).to_series()
 
 
 def _feedback(values: pl.Series, layout: Layout) -> pl.Series:

@@ -305,10 +305,7 @@ def _costs(priced: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
 
 def _order(keys: Sequence[str]) -> list[pl.Expr]:
     """Tasks in their usual order; days and the like in their own; other keys by cost, dearest first."""
-    order = []
-    for key in keys:
-        if key == "task":
-            order.append(task_order())
+    order = [task_order() for key in keys if key == "task"]
     time_like = [k for k in keys if k in ("day", "week", "month", "hour", "slot")]
     order += [pl.col(k) for k in time_like]
     return [*order, -pl.col("cost_usd").fill_null(0.0), *(pl.col(k) for k in keys)]

@@ -112,7 +112,7 @@ def find_paths(paths: Sequence[str]) -> list[str]:
         return found
     raise UsageError(
         "no log given, and none found here. Name one (`routecost analyze logs.jsonl`), pipe one in "
-        "(`... | routecost analyze -`), or set `logs` in routecost.toml, or keep a usage.parquet or logs* in this folder."
+        "(`... | routecost analyze -`), set `logs` in routecost.toml, or keep a usage.parquet or logs* in this folder."
     )
 
 

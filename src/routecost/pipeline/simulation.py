@@ -285,11 +285,16 @@ def _latency_table(latency: pl.DataFrame) -> pl.DataFrame:
     rows = []
     for (task, key), part in latency.group_by("task", "key", maintain_order=True):
         p = _percentiles(part["middle"].to_numpy(), part["n"].to_numpy().astype(float))
-        rows.append(
-            {"task": task, "model": key, "n": int(part["n"].sum()), "p50_ms": p[0], "p95_ms": p[1], "p99_ms": p[2]}
-        )
-    schema = {"task": pl.String, "model": pl.String, "n": pl.Int64, "p50_ms": pl.Float64, "p95_ms": pl.Float64, "p99_ms": pl.Float64}  # fmt: skip
+        rows.append({"task": task, "model": key, "n": int(part["n"].sum()), **_named(p)})
+    schema = {"task": pl.String, "model": pl.String, "n": pl.Int64, **_PERCENTILE_TYPES}
     return pl.DataFrame(rows, schema=schema)
+
+
+_PERCENTILE_TYPES = {"p50_ms": pl.Float64, "p95_ms": pl.Float64, "p99_ms": pl.Float64}
+
+
+def _named(values: tuple[float | None, ...]) -> dict[str, float | None]:
+    return dict(zip(_PERCENTILE_TYPES, values, strict=True))
 
 
 def _percentiles(middles: stats.Array, counts: stats.Array) -> tuple[float | None, ...]:
@@ -332,13 +337,13 @@ def _routed_latency(
             middles.append(m)
             weights.append(n / n.sum() * requests)
             known += requests
-        rows.append({"task": task, "model": key, "requests": requests, "p50_ms": values[0], "p95_ms": values[1], "p99_ms": values[2], "source": source})  # fmt: skip
-    schema = {"task": pl.String, "model": pl.String, "requests": pl.Int64, "p50_ms": pl.Float64, "p95_ms": pl.Float64, "p99_ms": pl.Float64, "source": pl.String}  # fmt: skip
+        rows.append({"task": task, "model": key, "requests": requests, **_named(values), "source": source})
+    types = {"task": pl.String, "model": pl.String, "requests": pl.Int64, **_PERCENTILE_TYPES, "source": pl.String}
     total = int(wanted["requests"].sum())
     overall: tuple[float | None, ...] = (None, None, None)
     if total and known == total:
         overall = _percentiles(np.concatenate(middles), np.concatenate(weights))
-    return pl.DataFrame(rows, schema=schema), overall, known / total if total else 0.0
+    return pl.DataFrame(rows, schema=types), overall, known / total if total else 0.0
 
 
 def _lognormal(p50: float | None, p95: float | None, _: float | None = None) -> tuple[stats.Array, stats.Array]:

@@ -68,7 +68,7 @@ class Usage:
 
     cells: schema.CELL_KEY (+ settings.by) and schema.CELL_VALUES, one row a key.
     groups: schema.GROUP_KEY, `group` (0-63) and schema.GROUP_VALUES, for variance.
-    histograms: HISTOGRAM_KEY and `n`. carry: CARRY_KEY, requests and cache_read_tokens, by what preceded in the session.
+    histograms: HISTOGRAM_KEY and `n`. carry: CARRY_KEY, requests and cache_read_tokens, by what came before in a session.
     counts: lines, rejected, duplicates, ... (integers, summed on merge). sources: name, requests of each file.
     """
 
@@ -133,7 +133,7 @@ def prepare(requests: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     )
     known = [pl.col(c).is_not_null() for c in ("input_tokens", "output_tokens")]
     any_tokens = pl.any_horizontal(*(pl.col(c).is_not_null() for c in TOKEN_KINDS if c in have), pl.lit(False))
-    # tokens first: without them a request has no price on any model, without a model it has one where it would be routed
+    # tokens first: without them no model has a price for it; without a model the one that it is routed to has
     problem = (
         pl.when(~pl.all_horizontal(known) if {"input_tokens", "output_tokens"} <= have else pl.lit(True))
         .then(pl.lit(schema.NO_TOKENS))

@@ -73,7 +73,9 @@ def read_usage(path: Path | str) -> Usage:
         meta: Mapping[str, Any] = json.loads(pl.read_parquet_metadata(path)[_KEY])
         whole = pl.read_parquet(path)
     except (OSError, KeyError, ValueError, pl.exceptions.PolarsError) as error:
-        raise InputError(f"{path}: not a usage file that can be read. Expected one written by `routecost tally`.") from error
+        raise InputError(
+            f"{path}: no usage file that can be read. Expected one that `routecost tally` wrote."
+        ) from error
     version = meta.get("schema_version")
     if version != schema.SCHEMA_VERSION:
         raise InputError(
