@@ -271,6 +271,13 @@ def test_evaluate_prints_both_and_every_rule(tmp_path: Path, capsys: pytest.Capt
     assert "rule 10 simple        1 /     1  1.000" in out
 
 
+def test_evaluate_says_when_it_measures_the_training_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, said in (("train.parquet", True), ("other.parquet", False)):
+        pl.DataFrame({"prompt": ["Who was Ada?"], "task_type": ["simple"]}).write_parquet(tmp_path / name)
+        evaluate.main([str(tmp_path / name)])
+        assert ("was trained on this file" in capsys.readouterr().out) is said
+
+
 @pytest.mark.skipif(not GOLD.exists(), reason="the labelled corpus is not beside the checkout")
 def test_quality_on_gold(model: Classifier) -> None:
     labelled = evaluate.read_labelled(GOLD)

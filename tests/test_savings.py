@@ -283,9 +283,7 @@ def test_the_mode_of_all_traffic(book: Book) -> None:
 
 def test_token_ratio(tmp_path: Path) -> None:
     # codestral makes 1.2 tokens of what the ratio-1 model makes 1 of; gpt-5.4 says 0.8: 1.5 times the tokens
-    book = with_overlay(
-        tmp_path, "models: {mistral/codestral: {token_ratio: 1.2}, openai/gpt-5.4: {token_ratio: 0.8}}"
-    )
+    book = with_overlay(tmp_path, "models: {mistral/codestral: {token_ratio: 1.2}, openai/gpt-5.4: {token_ratio: 0.8}}")
     table = Table("t", default={"balanced": "codestral"})
     assert one(table, book, {})["routed_usd"] == pytest.approx(1.05 * 1.5)
     # staying is staying

@@ -204,7 +204,9 @@ def test_two_tasks_and_a_fixed_number_of_requests(book: Book) -> None:
     rng = np.random.default_rng(3)
     simple = rng.random(n) < 0.5
     requests = traffic(rng, sessions=n, each=1, correlation=0.0).with_columns(
-        pl.Series("task", np.where(simple, "simple", "complex")), input_tokens=pl.lit(2000, pl.Int64), output_tokens=pl.lit(500, pl.Int64)
+        pl.Series("task", np.where(simple, "simple", "complex")),
+        input_tokens=pl.lit(2000, pl.Int64),
+        output_tokens=pl.lit(500, pl.Int64),
     )
     # gpt-5.4 costs 2,000 * 2.50 + 500 * 15 = $12.5 a thousand, gpt-5.4-mini 2,000 * 0.75 + 500 * 4.50 = $3.75
     each = 0.0125 - 0.00375
@@ -218,10 +220,8 @@ def test_two_tasks_and_a_fixed_number_of_requests(book: Book) -> None:
 def grouped(values: Floats, unit: NDArray[np.int64], rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Sums and counts of 64 groups, the units spread over them at random."""
     group = rng.integers(0, GROUPS, int(unit.max()) + 1)[unit]
-    return (
-        np.bincount(group, values, minlength=GROUPS),
-        np.bincount(group, minlength=GROUPS).astype(np.float64),
-    )
+    top, bottom = (np.bincount(group, each, GROUPS) for each in (values, np.ones(len(unit))))
+    return np.asarray(top, np.float64), np.asarray(bottom, np.float64)
 
 
 def coverage(rng: np.random.Generator, trials: int, units: int, each: int, correlation: float, *, rows: bool) -> float:

@@ -476,7 +476,7 @@ def test_what_is_not_a_usage_file(tmp_path: Path) -> None:
     for path in (parquet, text, broken, tmp_path / "missing.parquet"):
         assert not is_usage_file(path)
         with pytest.raises(
-            InputError, match=r"no usage file that can be read\. Expected one written by `routecost tally`"
+            InputError, match=r"no usage file that can be read\. Expected one that `routecost tally` wrote"
         ):
             read_usage(path)
     with pytest.raises(InputError, match="cannot be written"):

@@ -34,5 +34,5 @@ class UndecidedError(RoutecostError):
 
 def did_you_mean(seen: str, known: Iterable[str], n: int = 3) -> str:
     """` Did you mean a, b?` with the nearest known names, or an empty string."""
-    near = difflib.get_close_matches(seen, list(known), n=n, cutoff=0.5)
+    near = difflib.get_close_matches(seen, list(dict.fromkeys(known)), n=n, cutoff=0.5)
     return f" Did you mean {', '.join(near)}?" if near else ""

@@ -82,7 +82,7 @@ def _sent_to(frame: pl.DataFrame, book: Book) -> pl.DataFrame:
     for provider, model, name in cases.iter_rows():
         logged = book.resolve(provider, model)
         there = book.resolve(provider, name) if name is not None else logged
-        stays = name is None or (logged is not None and there is not None and there.key == logged.key)
+        stays = name in (None, model) or (logged is not None and there is not None and there.key == logged.key)
         ref = logged if stays else book.resolve(None, name)
         keys.append(ref.key if ref else None)
         moved.append(not stays and (ref is None or logged is None or ref.key != logged.key))

@@ -107,6 +107,8 @@ def _report(path: Path, model: classifier.Classifier, rules: tasks.Rules) -> lis
     seconds = time.perf_counter() - start
     both = tasks.classify(labelled.select("prompt"), model.predict, rules)
     lines = [f"{path.name}: {labelled.height:,} prompts, {labelled.height / seconds:,.0f} prompts/s on one thread"]
+    if str(model.metadata["corpus"]).startswith(f"{path.name}:"):
+        lines.append("  the classifier was trained on this file: only the rules' figures mean anything here")
     for name, given in (("classifier", alone), ("rules, then classifier", both["task"])):
         result = score(labelled, given)
         lines.append(f"  {name}")

@@ -73,7 +73,7 @@ def _has(regex: str) -> pl.Expr:
 
 
 def _log(count: pl.Expr) -> pl.Expr:
-    # Polars divides by a scalar as a product with its inverse, but not in a frame of one row: the last bit would differ.
+    # Polars divides by a scalar as a product with its inverse, but not in a frame of one row: the last bit differs.
     return count.cast(pl.Float64).log1p() * (1 / 3)
 
 

@@ -24,7 +24,7 @@ __all__ = ["Trained", "train", "write"]
 NAME: Final = "hashed-linear"
 COLUMNS: Final = ("prompt", "task_type", "source")
 
-# The mix of live traffic, which probabilities are calibrated to: about 78 % simple.
+# The mix of live traffic, which probabilities are calibrated to: about 78 % simple. How the rest divides is assumed.
 NATURAL_MIX: Final = {"simple": 0.78, "code": 0.10, "reasoning": 0.07, "complex": 0.05}
 
 # Chosen by cross-validation that leaves whole sources out.

@@ -13,6 +13,8 @@ def main() -> None:
     from routecost.cli.app import app
     from routecost.errors import RoutecostError
 
+    # Threads that come back from Polars must not wait 5 ms (the default) for one that runs Python.
+    sys.setswitchinterval(0.0005)
     try:
         code = app(standalone_mode=False, prog_name="routecost")
         sys.stdout.flush()

@@ -55,7 +55,13 @@ UnitOption = Annotated[
 ]
 RejectsOption = Annotated[Path | None, typer.Option("--rejects", help="Keep rejected lines here, with their reason.")]
 MaxBadOption = Annotated[
-    float, typer.Option("--max-bad", help="Share of rejected lines above which to exit with 3 (and more than 10).")
+    float,
+    typer.Option(
+        "--max-bad",
+        min=0.0,
+        max=1.0,
+        help="Share of rejected lines (0-1) above which to exit with 3 (and more than 10).",
+    ),
 ]
 RequestsOption = Annotated[
     str | None, typer.Option("--requests", help="Scale to this volume, such as 50000/day or 1.5M/month.")
@@ -228,7 +234,10 @@ def tally(
         list[str] | None,
         typer.Option("--table", help="Tables whose rules on user, prompt or size the file shall answer; repeatable."),
     ] = None,
-    by: ByOption = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option("--by", help="Also count by this column, so that --by works on the file; repeatable."),
+    ] = None,
     pricing: PricingOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
@@ -243,11 +252,14 @@ def tally(
     import sys
 
     from routecost.cli.progress import bar
+    from routecost.errors import UsageError
     from routecost.pipeline import commands
     from routecost.pipeline.intake import find_paths
     from routecost.prices import read_prices
     from routecost.usage import write_usage
 
+    if output.suffix not in (".parquet", ".pq", ""):
+        raise UsageError(f"-o {output}: a usage file is Parquet; name it {output.with_suffix('.parquet')}.")
     with bar() as progress:
         intake = commands.tally(
             find_paths(paths or []),
@@ -266,8 +278,9 @@ def tally(
     write_usage(intake.usage, output, book_version=read_prices(pricing or ()).version)
     sys.stderr.write(
         f"Wrote {output}: {intake.usage.requests:,} requests in {intake.usage.cells.height:,} cells"
-        f" ({intake.counts.get('rejected', 0):,} lines rejected, {intake.counts.get('duplicates', 0):,} duplicates).\n"
+        f" (rejected: {intake.counts.get('rejected', 0):,}, duplicates: {intake.counts.get('duplicates', 0):,}).\n"
     )
+    sys.stderr.writelines(f"{note}\n" for note in intake.notes)
     _leave(intake, None, max_bad, rejects)
 
 
@@ -284,12 +297,22 @@ def _leave(intake: Intake, coverage: Coverage | None, max_bad: float, rejects: P
             + _first_rejected(intake, rejects)
         )
     if coverage is not None and coverage.share is not None and coverage.share < 0.5:
-        what = ", ".join(repr(u.model) for u in coverage.unknown[:3])
-        why = f"Unknown models: {what}." if what else "See `Without a price` above."
         raise UndecidedError(
-            f"only {coverage.share:.1%} of the billable requests have a price, so the totals say little. {why} "
-            "Give prices in an overlay (--pricing FILE), or field names in a map (--map FILE)."
+            f"only {coverage.share:.1%} of the billable requests have a price, so the totals say little. "
+            + _why_unpriced(coverage)
         )
+
+
+def _why_unpriced(coverage: Coverage) -> str:
+    if coverage.unknown:
+        names = ", ".join(repr(u.model) for u in coverage.unknown[:3])
+        return f"Unknown models: {names}. Give them prices or aliases in an overlay (--pricing FILE)."
+    if max(coverage.reasons, key=lambda reason: coverage.reasons[reason]) in ("no_tokens", "no_model"):
+        return (
+            "Most lack token counts or a model. If the log has them under other names, say so in a field map (--map "
+            "FILE); if all of it ran on one model, the map's constants can say that."
+        )
+    return "The reasons are under `Without a price` above; an overlay (--pricing FILE) can give the prices."
 
 
 def _first_rejected(intake: Intake, rejects: Path | None) -> str:

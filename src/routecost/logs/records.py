@@ -664,33 +664,43 @@ def _parse_csv(data: bytes, head: _CsvHead, layout: Layout, columns: Sequence[st
 
 
 def _read_csv(data: bytes, head: _CsvHead) -> pl.DataFrame | None:
-    """A block the fast way; None when a record is not as it should be, or may be a blank line."""
-    width = len(head.header)
+    """A block the fast way; None when a record is not as it should be, or may be a blank line.
+
+    Polars forgives what we do not: quotes that go on behind their end, too few fields, one too many in the last line.
+    """
+    mark = re.escape(head.separator.encode())
+    data = data if data.endswith(b"\n") else data + b"\n"
+    bare = data
+    if b'"' in data:
+        # quoted fields out, then no other field may begin with a quote
+        bare = re.sub(rb'"(?<![^%b\n]")[^"]*+(?:""[^"]*+)*+"(?=\r?[%b\n])' % (mark, mark), b"", data)
+        if re.search(rb'"(?<![^%b\n]")' % mark, bare):
+            return None
     try:
         raw = pl.read_csv(data, has_header=False, new_columns=head.header, infer_schema=False, separator=head.separator)
     except _FAILURES:
         return None
-    # Polars fills up a record that has too few fields, and makes one of a blank line
-    nulls = raw.null_count().row(0)
-    if nulls[-1] == 0:
-        return raw if width > 1 else None
-    if min(nulls) and raw.select(pl.all_horizontal(pl.all().is_null()).any()).item():
+    between = raw.width - 1
+    if between == 0 or bare.count(head.separator.encode()) != raw.height * between:
         return None
-    bare = re.sub(rb'"[^"]*"', b"", data) if b'"' in data else data
-    return raw if width > 1 and bare.count(head.separator.encode()) == raw.height * (width - 1) else None
+    maybe_blank = min(raw.null_count().row(0)) > 0
+    return None if maybe_blank and raw.select(pl.all_horizontal(pl.all().is_null()).any()).item() else raw
 
 
 def _csv_records(data: bytes, separator: str, width: int | None) -> Iterator[_CsvRecord]:
     """The records of a block, blank lines left out. Of a record that spans lines and is not one, only the first line
     is given up: a stray quote shall not take the lines behind it along."""
     mark = separator.encode()
-    field = re.compile(rb'"([^"]*(?:""[^"]*)*)"(?=%b|\r?\n|\r?\Z)|(?!")([^%b\n]*)' % (re.escape(mark), re.escape(mark)))
+    field = re.compile(
+        rb'"([^"]*+(?:""[^"]*+)*+)"\r?(?=[%b\n]|\Z)|(?!")([^%b\n]*)' % (re.escape(mark), re.escape(mark))
+    )
     at = line = 0
     while at < len(data):
         start = at
         fields: list[bytes] = []
         while found := field.match(data, at):
-            fields.append(found[2] if found[1] is None else found[1].replace(b'""', b'"'))
+            # a carriage return at the end of any field goes, as in Polars
+            fields.append(found[2].removesuffix(b"\r") if found[1] is None else found[1].replace(b'""', b'"'))
             at = found.end()
             if data[at : at + 1] != mark:
                 break
@@ -701,13 +711,11 @@ def _csv_records(data: bytes, separator: str, width: int | None) -> Iterator[_Cs
         elif width is not None and len(fields) != width:
             wrong = "wrong_fields", f"expected {width} fields as in the header, saw {len(fields)}"
         at = data.find(b"\n", start if wrong else at) + 1 or len(data)
-        text = data[start:at].rstrip(b"\r\n")
+        text = data[start:at].removesuffix(b"\n").removesuffix(b"\r")
         first, line = line, line + data.count(b"\n", start, at)
         if not text.strip(mark) or not text.strip(b" "):
             continue
         if wrong is None:
-            if found is not None and found[1] is None:
-                fields[-1] = fields[-1].removesuffix(b"\r")
             try:
                 yield _CsvRecord(first, text, [value.decode() for value in fields])
                 continue

@@ -195,11 +195,17 @@ def require_valid(book: Book, tables: Sequence[Table], base_model: str | None) -
             more = f" ({len(errors) - 1} more: `routecost routes validate`)" if len(errors) > 1 else ""
             fix = f" {first.fix}" if first.fix else ""
             raise InputError(f"{table.source or table.name}: {first.where}: {first.message}{fix}{more}")
-    if base_model is not None and book.resolve(None, base_model) is None:
-        near = book.nearest(base_model)
+    if base_model is not None:
+        require_known(book, base_model, "--base-model")
+
+
+def require_known(book: Book, model: str, where: str) -> None:
+    """Refuse a model that the price book does not know. Raises InputError with the nearest names."""
+    if book.resolve(None, model) is None:
+        near = book.nearest(model)
         hint = f" Did you mean {', '.join(near)}?" if near else ""
         raise InputError(
-            f"--base-model: the price book does not know {base_model!r}.{hint} "
+            f"{where}: the price book does not know {model!r}.{hint} "
             "Give it a price in an overlay (--pricing FILE), or see `routecost prices list`."
         )
 

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
 
-from routecost.pipeline.analysis import Analysis, analyse
+from routecost.pipeline.analysis import Analysis, analyse, require_known
 from routecost.pipeline.calculator import parse_mix, parse_rate, parse_tokens, usage_of
 from routecost.pipeline.intake import Intake, Options, Progress, read
 from routecost.pipeline.simulation import Simulation
@@ -128,6 +128,7 @@ def estimate(
     """The calculator: a day of made-up traffic, analysed. `requests` a day, or text such as `50000/day`."""
     book = read_prices(pricing)
     rate = parse_rate(requests) if isinstance(requests, str) else float(requests)
+    require_known(book, model, "--model")
     shares = parse_mix(mix)
     intake = usage_of(rate, shares, parse_tokens(tokens, shares), model, book, day=as_of)
     return analyse(intake, book, _table(table), mode=mode, requests_per_day=None, as_of=as_of)

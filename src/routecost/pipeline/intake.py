@@ -132,8 +132,9 @@ def read(
     Raises InputError where a file is not what it should be, or a usage file lacks what a table or option needs.
     """
     options = options or Options()
-    usage_files = [p for p in paths if p != "-" and is_usage_file(p)]
-    log_paths = [p for p in paths if p not in usage_files]
+    once = {p if p == "-" or logs.is_object_store(p) else os.path.realpath(p): p for p in paths}
+    usage_files = [p for p in once.values() if p != "-" and is_usage_file(p)]
+    log_paths = [p for p in once.values() if p not in usage_files]
     sources: list[logs.Source] = []
     for source in logs.find_sources(log_paths):
         if source.kind == "parquet" and is_usage_file(source.path):
@@ -167,7 +168,7 @@ def read(
     if tallied and len(parts) > 1:
         notes = (
             *notes,
-            "A request id that stands in two of the merged usage files is counted twice: they keep no ids.",
+            "Usage files keep no ids: what stands in two of the files merged here, or in a log too, counts twice.",
         )
     return replace(intake, usage=usage, files=len(sources) + len(tallied), notes=notes)
 
@@ -316,7 +317,8 @@ def _read_logs(
     work = _work(settings, overrides, options)
     sessions = Sessions()
     parts: list[Usage] = []
-    total = sum(s.size for s in sources)
+    # what a compressed file holds is only known at its end
+    total = 0 if any(s.compression for s in sources) else sum(s.size for s in sources)
     done = 0
     writer = _RejectWriter(options.rejects)
 

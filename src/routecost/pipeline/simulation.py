@@ -6,7 +6,7 @@ import collections
 import datetime as dt
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -53,11 +53,13 @@ class Scenario:
     latency: pl.DataFrame
     latency_routed: tuple[float | None, ...]
     latency_known_share: float
+    by_mode: bool = False
 
     @property
     def over_random_usd(self) -> float:
-        """What knowing the task adds to the saving: positive when the table saves more than chance does."""
-        return self.random_usd - self.saving.routed_usd
+        """What knowing the task adds to the saving, before what the classifier costs: positive when the table saves
+        more than chance does."""
+        return self.random_usd - (self.saving.routed_usd - self.saving.classifier_usd)
 
 
 @dataclass(frozen=True)
@@ -151,9 +153,11 @@ def simulate(
     latency = _latency(intake.usage, book)
     scenarios = []
     for table in tables:
-        for mode in _modes(table, modes, usage):
+        shown = _modes(table, modes, usage)
+        for mode in shown:
             sent = savings.routed(priced, table, book, mode=mode, failure_rates=failing, as_of=as_of)
-            scenarios.append(_scenario(sent, priced, usage, table, mode, book, share, latency, quality, as_of))
+            scenario = _scenario(sent, priced, usage, table, mode, book, share, latency, quality, as_of)
+            scenarios.append(replace(scenario, by_mode=shown != [None]))
     period = period_of(usage.cells)
     latency_today = _percentiles(latency["middle"].to_numpy(), latency["n"].to_numpy().astype(float))
     if base_model:

@@ -25,11 +25,13 @@ class Column:
 
     kinds: count (integer), usd (rounded by its size), usd_exact (six significant digits), percent (a share, 0-1),
     ms, number, rate (USD per million tokens), text, span (text that is not broken). None is written as `-`.
+    optional: may be left out where a terminal is too narrow.
     """
 
     key: str
     header: str
     kind: Kind = "text"
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def usd(value: float) -> str:
     elif size >= 0.995:
         digits = f"{size:,.2f}"
     else:
-        digits = f"{size:.{2 - math.floor(math.log10(size))}f}"
+        digits = f"{size:.{2 - math.floor(math.log10(float(f'{size:.2e}')))}f}"
     return f"{'-' if value < 0 else ''}${digits}"
 
 

@@ -14,6 +14,7 @@ from routecost.render.intake import (
     fault_section,
     intake_data,
     intake_lines,
+    many,
     model_names,
     task_name,
     unpriced_section,
@@ -53,6 +54,8 @@ def analysis_document(result: Analysis, command: str = "analyze") -> Document:
 def _money_lines(result: Analysis) -> list[str]:
     scale, saving = result.scale, result.saving
     base = f" if all of it ran on {result.base_model}" if result.base_model else ""
+    if not result.coverage.priced:
+        return [f"Cost{base}: unknown, as no request has a price."]
     now = f"Cost{base}: {usd(result.cost_usd)} in all"
     if scale.factor is not None:
         now += f"; {usd(scale.day(result.cost_usd) or 0)} a day, {usd(scale.month(result.cost_usd) or 0)} a month"
@@ -65,17 +68,20 @@ def saving_sentence(saving: Saving, scale: Scale) -> str:
     name = f"{saving.table}, {saving.mode} mode" if saving.mode else saving.table
     if not saving.requests or not saving.today_usd:
         return f"Table {name}: nothing to compare: no request has a price on both sides."
-    amount = saving.saving_usd * factor
-    verb = "saves" if amount >= 0 else "costs more by"
-    share = saving.saving_usd / saving.today_usd
-    text = f"Table {name} {verb} {usd(abs(amount))}{unit} ({share:.1%})"
-    within = interval_text(saving.interval.scaled(factor))
-    text += (
-        f", 95% interval {within}" if within else ", no interval (it needs a log of at least two groups of requests)"
+    # a table that costs more is told as an increase, interval and bound too
+    sign = 1.0 if saving.saving_usd >= 0 else -1.0
+    amount = usd(abs(saving.saving_usd) * factor)
+    share = f"{abs(saving.saving_usd) / saving.today_usd:.1%}"
+    text = (
+        f"Table {name} saves {amount}{unit} ({share})"
+        if sign > 0
+        else f"Table {name} costs {amount}{unit} more ({share})"
     )
+    within = interval_text(saving.interval.scaled(sign * factor))
+    text += f", 95% interval {within}" if within else ", no interval (nothing here tells groups of requests apart)"
     if saving.cache_loss_usd > 0:
-        worst = (saving.saving_usd - saving.cache_loss_usd) * factor
-        text += f"; {usd(worst)} if routing loses every prompt cache that it can"
+        worst = usd(sign * (saving.saving_usd - saving.cache_loss_usd) * factor)
+        text += f"; {worst} if routing loses every prompt cache that it can"
     return text + "."
 
 
@@ -101,9 +107,9 @@ def _mix(result: Analysis) -> Section:
         Column("task", "Task"),
         Column("requests", "Requests", "count"),
         Column("share", "Share", "percent"),
-        Column("tokens", "Tokens", "count"),
+        Column("tokens", "Tokens", "count", optional=True),
         Column("cost", "Cost", "usd"),
-        Column("cost_share", "of cost", "percent"),
+        Column("cost_share", "of cost", "percent", optional=True),
     )
     return Section("Task mix", columns, rows)
 
@@ -128,10 +134,13 @@ def _costs(result: Analysis) -> Section:
     columns = [Column("task", "Task"), Column("model", "Model"), Column("requests", "Requests", "count")]
     columns.append(Column("input", "Input", "count"))
     if cached:
-        columns += [Column("cached", "Cache read", "count"), Column("written", "Cache write", "count")]
+        columns += [
+            Column("cached", "Cache read", "count", optional=True),
+            Column("written", "Cache write", "count", optional=True),
+        ]
     columns += [Column("output", "Output", "count"), Column("cost", "Cost", "usd")]
     if result.scale.factor is not None:
-        columns.append(Column("day", "a day", "usd"))
+        columns.append(Column("day", "a day", "usd", optional=True))
     return _capped(Section("Cost by task and model (tokens are disjoint kinds)", columns, rows))
 
 
@@ -153,13 +162,13 @@ def _breakdown(by: str, frame: pl.DataFrame, scale: Scale) -> Section:
         Column("key", by),
         Column("requests", "Requests", "count"),
         Column("share", "Share", "percent"),
-        Column("tokens", "Tokens", "count"),
+        Column("tokens", "Tokens", "count", optional=True),
         Column("cost", "Cost", "usd"),
-        Column("cost_share", "of cost", "percent"),
-        Column("each", "a request", "usd"),
+        Column("cost_share", "of cost", "percent", optional=True),
+        Column("each", "a request", "usd", optional=True),
     ]
     if scale.factor is not None and by != "day":
-        columns.append(Column("day", "a day", "usd"))
+        columns.append(Column("day", "a day", "usd", optional=True))
     return _capped(Section(f"Cost by {by}", columns, rows))
 
 
@@ -205,9 +214,9 @@ def saving_section(saving: Saving, scale: Scale) -> Section:
         Column("part", "of now", "percent"),
     ]
     if known:
-        columns.append(Column("within", "95% interval", "span"))
+        columns.append(Column("within", "95% interval", "span", optional=True))
     if scale.factor is not None:
-        columns.append(Column("month", "a month", "usd"))
+        columns.append(Column("month", "a month", "usd", optional=True))
     unit = "a day" if scale.factor is not None else "in all"
     name = f"{saving.table}, {saving.mode} mode" if saving.mode else saving.table
     return Section(f"Savings with {name} (USD {unit})", columns, rows, total, _saving_notes(saving, factor))
@@ -230,11 +239,11 @@ def _saving_notes(saving: Saving, factor: float) -> tuple[str, ...]:
             notes.append(f"Routed includes {usd(amount * factor)} for {text}.")
     if saving.uncomparable:
         notes.append(
-            f"{saving.uncomparable:,} requests have no price on one of the sides and are left out of this table."
+            f"{many(saving.uncomparable, 'request')} without a price on one of the sides left out of this table."
         )
     pinned = saving.routed_reasons.get("pinned")
     if pinned:
-        notes.append(f"{pinned:,} requests are pinned to a model by their caller.")
+        notes.append(f"{many(pinned, 'request')} pinned to a model by the caller.")
     if saving.cache_loss_usd > 0:
         notes.append(
             f"Prompt caches belong to a model: {usd(saving.cache_loss_usd * factor)} of the saving could be lost with "
@@ -276,6 +285,17 @@ def notes(result: Analysis) -> list[str]:
     if decided and set(decided) != {"log"}:
         words = {"log": "the log", "rules": "rules", "classifier": "the bundled classifier"}
         out.append("Task types come from " + ", ".join(f"{words[k]} ({n:,})" for k, n in sorted(decided.items())) + ".")
+    if decided.get("classifier"):
+        out.append(
+            "Where the classifier takes hard requests for simple ones, the saving is overstated: docs/model-card.md "
+            "has its error rates, and a `task` column or --task-rules says it better."
+        )
+    unclassified = sum(n for task, n in result.mix.select("task", "requests").iter_rows() if task is None)
+    if unclassified:
+        out.append(
+            f"{many(unclassified, 'request')} without a task type, as there is neither a label nor a prompt: the "
+            "table's default applies. A `task` column, --task-rules or a --map can give one."
+        )
     if counts.get("undated"):
         out.append(f"Requests without a timestamp are priced as of {result.as_of.isoformat()} (--as-of).")
     if result.coverage.unpriced_fees:

@@ -20,19 +20,19 @@ def intake_lines(intake: Intake, period: Period, coverage: Coverage, book_versio
     """The first sentences of a result."""
     if intake.files:
         files = f"{intake.files} file{'s' if intake.files != 1 else ''}"
-        lines = [f"Read {coverage.requests:,} requests from {files}{_when(period)}."]
+        lines = [f"Read {many(coverage.requests, 'request')} from {files}{_when(period)}."]
     else:
         lines = [f"{coverage.requests:,} requests a day, made up from a mix."]
     left = []
     counts = intake.counts
     for key, text in (
-        ("rejected", "lines rejected"),
-        ("duplicates", "duplicate request ids (each counted once)"),
+        ("rejected", "line#s rejected"),
+        ("duplicates", "repeated request id#s (counted once)"),
         ("outside", "outside the period asked for"),
         ("undated", "without a timestamp"),
     ):
         if counts.get(key):
-            left.append(f"{counts[key]:,} {text}")
+            left.append(f"{counts[key]:,} {text.replace('#s', '' if counts[key] == 1 else 's')}")
     if left:
         lines.append("  " + "; ".join(left) + ".")
     if coverage.share is not None:
@@ -159,6 +159,11 @@ def intake_data(intake: Intake, period: Period, scale: Scale, coverage: Coverage
             "priced_tokens": coverage.priced_tokens,
         },
     }
+
+
+def many(n: int, what: str) -> str:
+    """`1 request`, `2,000 requests`."""
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
 
 
 def task_name(task: str | None) -> str:

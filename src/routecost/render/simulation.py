@@ -66,16 +66,16 @@ def _scenarios(result: Simulation) -> Section:
         Column("cost", "Cost", "usd"),
         Column("saving", "Saving", "usd"),
         Column("part", "of now", "percent"),
-        Column("within", "95% interval", "span"),
-        Column("moved", "Moved", "percent"),
-        Column("random", "at random", "usd"),
-        Column("over", "by task", "usd"),
-        Column("requests", "Compared", "count"),
+        Column("within", "95% interval", "span", optional=True),
+        Column("moved", "Moved", "percent", optional=True),
+        Column("random", "at random", "usd", optional=True),
+        Column("over", "by task", "usd", optional=True),
+        Column("requests", "Compared", "count", optional=True),
     )
     notes = (
         "at random: the saving when the same shares of requests go to the same models whatever their task. "
-        "by task: what knowing the task adds to it (negative: chance saves more money, because it also moves the long "
-        "requests; what it costs in quality is another question).",
+        "by task: what knowing the task adds to it, before the classifier's cost (negative: chance saves more money, as "
+        "it also moves the long requests; what that does to quality is another question).",
     )
     return Section(f"Scenarios (USD {unit})", columns, rows, notes=notes)
 
@@ -108,7 +108,7 @@ def _money(today: float, cost: float, interval: Interval, factor: float) -> dict
 
 
 def _name(scenario: Scenario) -> str:
-    return f"{scenario.name}, {scenario.mode}" if scenario.mode else scenario.name
+    return f"{scenario.name}, {scenario.mode or 'modes as logged'}" if scenario.by_mode else scenario.name
 
 
 def _shared(result: Simulation) -> Section | None:
@@ -128,7 +128,7 @@ def _shared(result: Simulation) -> Section | None:
         Column("name", "Scenario"),
         Column("share", "Share", "percent"),
         Column("saving", "Saving", "usd"),
-        Column("within", "95% interval", "span"),
+        Column("within", "95% interval", "span", optional=True),
     )
     note = f"The interval holds the draw of the share, too (by {_unit(result.unit)})."
     return Section("Applied to a share of the traffic", columns, rows, notes=(note,))
@@ -144,7 +144,7 @@ def _latency(result: Simulation) -> list[Section]:
     ):
         return []
     p = (Column("p50", "p50", "ms"), Column("p95", "p95", "ms"), Column("p99", "p99", "ms"))
-    rows: list[dict[str, Any]] = [{"name": "today", **_percentiles(result.latency_today), "known": 1.0}]
+    rows: list[dict[str, Any]] = [{"name": "today", **_percentiles(result.latency_today)}]
     for s in result.scenarios:
         row: dict[str, Any] = {"name": _name(s), **_percentiles(s.latency_routed), "known": s.latency_known_share}
         extra = result.classifier_latency_ms.get(s.name)

@@ -68,7 +68,7 @@ class Usage:
 
     cells: schema.CELL_KEY (+ settings.by) and schema.CELL_VALUES, one row a key.
     groups: schema.GROUP_KEY, `group` (0-63) and schema.GROUP_VALUES, for variance.
-    histograms: HISTOGRAM_KEY and `n`. carry: CARRY_KEY, requests and cache_read_tokens, by what came before in a session.
+    histograms: HISTOGRAM_KEY and `n`. carry: CARRY_KEY, requests and cache_read_tokens, by what came before.
     counts: lines, rejected, duplicates, ... (integers, summed on merge). sources: name, requests of each file.
     """
 

@@ -64,7 +64,11 @@ def write_usage(usage: Usage, path: Path | str, *, book_version: str | None = No
         part.replace(target)
     except (OSError, pl.exceptions.PolarsError) as error:
         part.unlink(missing_ok=True)
-        raise InputError(f"{path}: cannot be written ({error}). Choose another place with -o.") from error
+        raise InputError(f"{path}: cannot be written ({_why(error)}). Choose another place with -o.") from error
+
+
+def _why(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error).splitlines()[0]
 
 
 def read_usage(path: Path | str) -> Usage:

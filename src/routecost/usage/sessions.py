@@ -114,6 +114,7 @@ class Sessions:
             sums.join(classes, on="class", how="left")
             .join(before, on="previous", how="left")
             .select(*CARRY_KEY, "requests", "cache_read_tokens")
+            .sort(CARRY_KEY)
         )
 
 
