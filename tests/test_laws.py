@@ -618,8 +618,9 @@ def test_8_the_same_twice_is_not_different(sessions: int, each: int, book: Book)
 @pytest.mark.parametrize(("sessions", "each"), [(1500, 1), (120, 20)], ids=["requests", "sessions"])
 def test_8_at_length(sessions: int, each: int, book: Book) -> None:
     rng = np.random.default_rng(13)
-    rate = sum(covers(book, rng, sessions, each, "session") for _ in range(1000)) / 1000
-    assert 0.93 <= rate <= 0.97
+    rate = sum(covers(book, rng, sessions, each, "session") for _ in range(500)) / 500
+    # a standard error of 1 %
+    assert 0.92 <= rate <= 0.975
 
 
 def test_8_requests_of_a_session_are_not_independent(book: Book) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -50,6 +50,7 @@ def test_jackknife_of_a_ratio_by_hand() -> None:
     assert interval.standard_error == pytest.approx(math.sqrt(2 / 3 * 2 / 9))
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=64))
 def test_jackknife_of_a_mean_is_its_standard_error(values: list[float]) -> None:
     interval = stats.jackknife_ratio(values, np.ones(len(values)))

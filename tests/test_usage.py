@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routecost.errors import InputError
@@ -102,6 +102,7 @@ def test_everything_is_counted_in_whole_numbers() -> None:
     assert all(usage(*rows).cells.schema[c] == pl.Int64 for c in CELL_VALUES)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=30))
 def test_logged_cost_sums_exactly(micro_usd: list[int]) -> None:
     cell = usage(*({"cost_usd": n / 1e6} for n in micro_usd)).cells.row(0, named=True)
@@ -244,6 +245,7 @@ def middle(bucket: int) -> float:
     return 0.0 if bucket == cells.ZERO_BUCKET else cells.BUCKET_BASE ** (bucket + 0.5)
 
 
+@settings(deadline=None)
 @given(st.floats(1e-6, 1e12))
 def test_a_bucket_is_within_one_percent(value: float) -> None:
     found = middle(int(cells.buckets(np.array([value]))[0]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -245,7 +246,7 @@ def summarise(sent: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     """
     cells = comparable(sent)
     sums = (
-        cells.group_by(keys)
+        cells.group_by(keys, maintain_order=True)
         .agg(
             pl.col("requests", "today_usd", "routed_usd", "classifier_usd", "speculative_usd", "failover_usd").sum(),
             moved_requests=pl.col("requests").filter("moved").sum(),
@@ -277,7 +278,7 @@ def by_group(sent: pl.DataFrame, groups: pl.DataFrame, *, pooled_features: bool)
         keys.remove("feature")
     cells = comparable(sent)
     counts = [part if part not in ("requests", "fees") else "requests" for part in PARTS]
-    costs = cells.group_by(keys).agg(
+    costs = cells.group_by(keys, maintain_order=True).agg(
         *(pl.col(c).sum() for c in (*TODAY, *ROUTED)), pl.col("requests").sum().alias("comparable")
     )
     # all cells of a key, unpriced ones too: the groups count them as well
@@ -295,13 +296,13 @@ def by_group(sent: pl.DataFrame, groups: pl.DataFrame, *, pooled_features: bool)
         share=pl.col("comparable") / pl.col("requests"),
     )
     return (
-        groups.join(per, on=keys, how="inner", nulls_equal=True)
+        groups.join(per, on=keys, how="inner", nulls_equal=True, maintain_order="left")
         .with_columns(
             today_usd=pl.sum_horizontal(pl.col(c) * pl.col(f"today_{p}") for p, c in zip(PARTS, counts, strict=True)),
             routed_usd=pl.sum_horizontal(pl.col(c) * pl.col(f"routed_{p}") for p, c in zip(PARTS, counts, strict=True)),
             requests=pl.col("requests") * pl.col("share"),
         )
-        .group_by("task", "group")
+        .group_by("task", "group", maintain_order=True)
         .agg(pl.col("requests", "today_usd", "routed_usd").sum())
     )
 
@@ -334,7 +335,7 @@ def cache_loss(
     again = pl.max_horizontal("rate_input_tokens", "rate_cache_write_tokens") - pl.col("rate_cache_read_tokens")
     worth = (
         rated.with_columns(usd=pl.col("cache_read_tokens") * again.clip(0.0, None).fill_null(0.0))
-        .group_by(*CLASS_KEY, "to_key", "moved")
+        .group_by(*CLASS_KEY, "to_key", "moved", maintain_order=True)
         .agg(pl.col("usd", "cache_read_tokens").sum())
     )
     here = list(CLASS_KEY)
@@ -344,7 +345,8 @@ def cache_loss(
         each=pl.col("usd") / pl.col("cache_read_tokens"),
     )
     # without a session nobody knows what came before: all is lost in the worst case
-    loss = float((per_token["unseen"] * per_token["each"]).sum())
+    # exactly rounded sums, as joins and groups come in any order
+    loss = math.fsum(per_token["unseen"] * per_token["each"])
     if carry.height == 0:
         return loss
     before = carry.select(pl.col(f"previous_{c}").alias(c) for c in CLASS_KEY)
@@ -356,7 +358,7 @@ def cache_loss(
     same = (pl.col("previous_to") == pl.col("to_key")).fill_null(False) & ~pl.col("first")
     lost = (pl.col("moved") & ~same) | (~pl.col("moved") & ~pl.col("first") & pl.col("previous_moved") & ~same)
     gone = followed.filter(lost)
-    return loss + float((gone["cache_read_tokens"] * gone["each"]).sum())
+    return math.fsum([loss, *(gone["cache_read_tokens"] * gone["each"])])
 
 
 def failure_rates(cells: pl.DataFrame, book: Book) -> dict[str, float]:

@@ -291,7 +291,7 @@ def _costs(priced: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     total = int(priced["requests"].sum())
     whole = float(priced["today_usd"].sum())
     return (
-        priced.group_by(keys)
+        priced.group_by(keys, maintain_order=True)
         .agg(
             pl.col("requests", *TOKEN_KINDS, "reasoning_tokens").sum(),
             priced_requests=pl.col("requests").filter(pl.col("today_usd").is_not_null()).sum(),
@@ -329,7 +329,7 @@ def _residual(priced: pl.DataFrame) -> pl.DataFrame:
     """Cost as logged against cost as computed, by model, over the cells in which every request has both."""
     both = priced.filter((pl.col("logged_cost_n") == pl.col("requests")) & pl.col("today_usd").is_not_null())
     return (
-        both.group_by("provider", "model")
+        both.group_by("provider", "model", maintain_order=True)
         .agg(
             pl.col("requests").sum(),
             # as floats before the sum: nine million dollars are all that 64 bits of picodollars hold
@@ -347,7 +347,7 @@ def _residual(priced: pl.DataFrame) -> pl.DataFrame:
 def _detail(sent: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
     keys = list(dict.fromkeys(["task", "provider", "model", *by]))
     sums = (
-        sent.group_by(*keys, "to_model")
+        sent.group_by(*keys, "to_model", maintain_order=True)
         .agg(
             pl.col("requests", *TOKEN_KINDS).sum(),
             priced_requests=pl.col("requests").filter(pl.col("today_usd").is_not_null()).sum(),
@@ -415,7 +415,7 @@ def intervals(
     At a fixed number of requests: it is the saving a request that is uncertain, not how many were logged.
     """
     groups = (
-        by_group.group_by("group")
+        by_group.group_by("group", maintain_order=True)
         .agg(pl.col("requests", "today_usd", "routed_usd").sum())
         .sort("group")
         .with_columns(saving_usd=pl.col("today_usd") - pl.col("routed_usd"))

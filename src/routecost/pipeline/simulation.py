@@ -211,7 +211,7 @@ def _scenario(
     )
     groups = (
         savings.by_group(sent, usage.groups, pooled_features=not usage.settings.group_features)
-        .group_by("group")
+        .group_by("group", maintain_order=True)
         .agg(pl.col("requests", "today_usd", "routed_usd").sum())
         .sort("group")
     )
