@@ -460,8 +460,8 @@ def _parsed(chunk: logs.Chunk, index: int, work: _Work) -> _Part:
     if work.keep is not None:
         requests = requests.filter(work.keep.fill_null(False))
     source = requests["task_source"].drop_nulls().value_counts() if requests.height else None
-    # prompts have done their part, and are most of the bytes
-    spent = [c for c in _TEXT if c in requests.columns and c not in work.settings.by]
+    # what rules and the classifier have looked at has done its part, and prompts are most of the bytes
+    spent = [c for c in (*_TEXT, *_ASKED_BY_RULES) if c in requests.columns and c not in work.settings.by]
     return _Part(
         _placed(requests, index, chunk.ordinal).drop(spent),
         parsed.rejects,

@@ -45,6 +45,9 @@ class Book:
     overlay: Overlay = field(repr=False)
     _refs: dict[tuple[str | None, str], ModelRef | None] = field(default_factory=dict, repr=False, compare=False)
 
+    def __repr__(self) -> str:
+        return f"Book({self.version!r})"
+
     @cached_property
     def models(self) -> dict[str, Model]:
         """Every model by key, overlays applied; `model` also knows those that one provider borrows from another."""
