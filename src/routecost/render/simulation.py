@@ -74,8 +74,8 @@ def _scenarios(result: Simulation) -> Section:
     )
     notes = (
         "at random: the saving when the same shares of requests go to the same models whatever their task. "
-        "by task: what knowing the task adds to it, before the classifier's cost (negative: chance saves more money, as "
-        "it also moves the long requests; what that does to quality is another question).",
+        "by task: what knowing the task adds to it, before the classifier's cost (negative: chance saves more money, "
+        "as it also moves the long requests; what that does to quality is another matter).",
     )
     return Section(f"Scenarios (USD {unit})", columns, rows, notes=notes)
 
