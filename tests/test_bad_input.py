@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import gzip
 import json
 import os
@@ -16,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import Run
-from routecost import logs
 from routecost.logs import files, records
 from routecost.pipeline.intake import Options, read
 from routecost.prices import Book, read_prices
@@ -105,10 +105,10 @@ def test_a_line_that_is_none_is_counted_named_and_located(cli: Run, tmp_path: Pa
 
 def test_the_console_names_them_too(cli: Run, tmp_path: Path) -> None:
     log = write(tmp_path / "log.jsonl", "\n".join([*good(3), "{", "[]"]))
-    run = cli("analyze", log)
+    run = cli("analyze", log.name, cwd=tmp_path)
     assert run.returncode == 0
     assert "2 lines rejected" in run.stdout
-    assert f"{log}:4" in run.stdout.replace("\n", "")
+    assert "log.jsonl:4" in run.stdout
     assert "not_an_object" in run.stdout
 
 
@@ -192,7 +192,7 @@ def test_an_empty_file_says_so(cli: Run, tmp_path: Path, content: str) -> None:
         ("log.jsonl", '{"level": "info"}\n', "{file}: no request recognised. Fields seen: level."),
         ("log.csv", "a,b\n1,2\n", "{file}: no request recognised. Fields seen: a, b."),
         ("log.csv", "model,input_tokens\n", "no request in the input"),
-        ("log.jsonl.gz", gzip.compress(b"{}\n" * 50)[:12], "{file}: the gzip stream is damaged or cut short"),
+        ("log.jsonl.gz", gzip.compress(b"{}\n" * 50, mtime=0)[:10], "{file}: the gzip stream is damaged or cut short"),
         ("log.parquet", b"PAR1PAR1", "{file}: not a Parquet file that can be read"),
         ("log.parquet", b"model", "{file}: named as Parquet but does not begin like one"),
         ("log", b"\x7fELF\0\0", "{file}: not text. Expected JSON lines, CSV or Parquet"),
@@ -362,7 +362,7 @@ def test_a_map_for_one_kind_of_file(cli: Run, tmp_path: Path) -> None:
     write(tmp_path / "a_code.csv", "When,In,Out\n1.5,10,1\n86400,20,2\n")
     result, _ = analyze(cli, tmp_path / "a_code.csv", "--map", field_map)
     assert (result["period"]["first"], result["period"]["last"]) == ("2026-10-01", "2026-10-02")
-    assert [row["task"] for row in result["tasks"]] == ["code"]
+    assert [row["task"] for row in result["mix"]] == ["code"]
 
 
 def test_rejects_that_cannot_be_kept_are_an_error_that_names_the_option(cli: Run, tmp_path: Path) -> None:
@@ -385,7 +385,7 @@ LINES = [
     request(2),
     request(2, ts="2026-10-05T00:00:00Z"),
     request(3, ts="2026-11-01T00:00:00Z"),
-    request(..., request_id=...) if False else request(4, request_id=...),
+    request(4, request_id=...),
     request(5, ts="never"),
     request(6, input_tokens="7"),
     request(7, input_tokens=-7),
@@ -415,12 +415,10 @@ def test_every_line_is_accounted_for(
     folder = tmp_path_factory.mktemp("law")
     write(folder / "a.jsonl", gzip.compress(text, 1) if packed == "gzip" else text)
     write(folder / "b.jsonl", "\n".join([request(3), request(20)]))
-    import datetime as dt
-
     options = Options(classify=False, until=dt.datetime(2026, 10, 20, tzinfo=dt.UTC) if until else None)
     prices = read_prices(())
     results = []
-    for chunk in (records.CHUNK_BYTES, size):
+    for chunk in (files.CHUNK_BYTES, size):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(records, "CHUNK_BYTES", chunk)
             results.append(read([str(folder)], prices, options=options))
@@ -482,5 +480,3 @@ def test_files_are_closed(tmp_path: Path, book: Book) -> None:
     gc.collect()
     if before:
         assert len(os.listdir("/proc/self/fd")) <= before + 1
-    assert logs.find_sources([str(tmp_path)])[0].size > 0
-    assert files.CHUNK_BYTES == records.CHUNK_BYTES

@@ -577,6 +577,9 @@ def test_arrays_and_spread_objects_are_read_element_by_element(
         ("12", "not_an_object"),
         ("null", "not_an_object"),
         ("nonsense", "not_json"),
+        ('{"model": "m"', "not_json"),
+        ('{"model": "m', "not_json"),
+        ('{"model": ["m"}', "not_json"),
         ("[1, 2]", "not_an_object"),
         ('{"model": "\udcff"}', "not_utf8"),
         ('{"input_tokens": -1}', "bad_value"),
@@ -586,7 +589,7 @@ def test_a_bad_element_of_an_array_does_not_take_the_others_along(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, element: str, code: str
 ) -> None:
     monkeypatch.setattr(records, "CHUNK_BYTES", size)
-    content = ",\n".join([f"[{GOOD}", GOOD, element, GOOD]) + "]"
+    content = ",\n".join([f"[{GOOD}", GOOD, element, GOOD]) + "\n]"
     frame, bad = read(write(tmp_path / "a.json", content.encode(errors="surrogateescape")))
     assert frame["line"].to_list() == [1, 2, 4]
     assert [(line, c) for line, c, _ in bad] == [(3, code)]
@@ -609,6 +612,26 @@ def test_an_array_that_is_not_closed_is_read_and_said(
             good += parsed.requests.height
             bad += list(logs.locate(source, [(chunk.ordinal, r.row) for r in parsed.rejects]).values())
     assert (good, bad) == (2, lines)
+
+
+@pytest.mark.parametrize("size", [1, 16, 1 << 20])
+@pytest.mark.parametrize("close", ["\n}", ""])
+def test_a_broken_object_that_spans_lines_ends_where_the_next_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, close: str
+) -> None:
+    monkeypatch.setattr(records, "CHUNK_BYTES", size)
+    spread = [json.dumps(row, indent=2) for row in ROWS[:3]]
+    spread[1] = '{\n  "model": {\n    "name": "m"\n  ' + close
+    frame, bad = read(write(tmp_path / "a.json", "\n".join(spread) + "\n"))
+    assert frame["line"].to_list() == [1, 10 + close.count("\n")]
+    assert [b[:2] for b in bad] == [(6, "not_json")]
+
+
+def test_a_first_line_that_is_cut_does_not_make_it_another_format(tmp_path: Path) -> None:
+    frame, bad = read(write(tmp_path / "a.jsonl", f"{{\n{GOOD}\n[\n{GOOD}\n"))
+    assert (frame["line"].to_list(), [b[0] for b in bad]) == ([2, 4], [1, 3])
+    frame, bad = read(write(tmp_path / "b.jsonl", f"[2026-10-01 INFO]\n{GOOD}\n"))
+    assert (frame["line"].to_list(), [b[0] for b in bad]) == ([2], [1])
 
 
 # --- CSV --------------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from routecost.usage.cells import CLASS_KEY
 
 # What a request costs, in the parts that groups scale with: each token kind, and what is paid per request.
 PARTS: Final = tuple(kind.removeprefix("cost_") for kind in COST_KINDS)
+ANY_PROVIDER: Final = "*"
 TODAY: Final = tuple(f"today_{part}" for part in PARTS)
 ROUTED: Final = tuple(f"routed_{part}" for part in PARTS)
 
@@ -160,8 +161,8 @@ def _with_second_calls(
     share = pl.when(speculates).then(table.loser_share).otherwise(0.0)
     if table.failover_rate == "from-log":
         provider = pl.col("to_key").str.split("/").list.first()
-        known = dict(failure_rates) or {"": 0.0}
-        rate: pl.Expr = provider.replace_strict(known, default=0.0, return_dtype=pl.Float64)
+        known = {ANY_PROVIDER: 0.0, **failure_rates}
+        rate: pl.Expr = provider.replace_strict(known, default=known[ANY_PROVIDER], return_dtype=pl.Float64)
     else:
         rate = pl.lit(float(table.failover_rate or 0.0))
     # A failed call is not billed, the fallback's answer is. Where both are fired at once nothing is failed over.
@@ -362,7 +363,8 @@ def cache_loss(
 
 
 def failure_rates(cells: pl.DataFrame, book: Book) -> dict[str, float]:
-    """The share of failed calls of each provider (as the book names it) in the log."""
+    """The share of failed calls of each provider (as the book names it) in the log; under ANY_PROVIDER that of all of
+    them, for providers that the log does not know."""
     named = cells.select("provider", "model").unique()
     providers = [ref.key.split("/")[0] if (ref := book.resolve(p, m)) else None for p, m in named.iter_rows()]
     named = named.with_columns(pl.Series("_provider", providers, pl.String))
@@ -373,4 +375,6 @@ def failure_rates(cells: pl.DataFrame, book: Book) -> dict[str, float]:
         .agg(n=pl.col("requests").sum(), failed=pl.col("requests").filter(pl.col("status") == "error").sum())
         .sort("_provider")
     )
-    return {p: failed / n for p, n, failed in sums.iter_rows() if n}
+    rates = {p: failed / n for p, n, failed in sums.iter_rows() if n}
+    n, failed = int(sums["n"].sum()), int(sums["failed"].sum())
+    return {**rates, ANY_PROVIDER: failed / n} if n else rates

@@ -67,7 +67,9 @@ RequestsOption = Annotated[
     str | None, typer.Option("--requests", help="Scale to this volume, such as 50000/day or 1.5M/month.")
 ]
 AsOfOption = Annotated[str | None, typer.Option("--as-of", help="Price requests without a date as of this day.")]
-BaseModelOption = Annotated[str | None, typer.Option("--base-model", help="As if all of it had run on this model.")]
+BaseModelOption = Annotated[
+    str | None, typer.Option("--base-model", help="As if all of it had run on this model (token counts as logged).")
+]
 ModeName = Annotated[str | None, typer.Option("--mode", help="Route everything in this mode: eco, balanced or sport.")]
 
 

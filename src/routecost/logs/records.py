@@ -207,7 +207,7 @@ def _json_blocks(source: Source, size: int) -> Generator[_Block]:
     """Whole lines in blocks of about `size` bytes. Objects of an array, or that span lines, come as one line each."""
     head = first_bytes(source, 64 << 10)
     plain = source.compression is None and not is_object_store(source.path)
-    if re.match(rb"(\xef\xbb\xbf)?\s*(\[\s*([{\]]|\Z)|\{\s*\n)", head):
+    if re.match(rb"(\xef\xbb\xbf)?\s*(\[\s*([{\]]|\Z)|\{\s*\n\s*[\"}])", head):
         yield from _value_blocks(source, size)
     elif plain and not is_utf16(source):
         yield from _ranges(source, size)
@@ -328,23 +328,29 @@ _NEAR_END: Final = 64
 
 def _values(source: Source, size: int) -> Generator[tuple[int, str]]:
     """(line, text) of each JSON value of a file of arrays and values. What cannot be read as JSON goes as far as its
-    brackets do, so that the values behind it are found. Raises DamagedError when an array is not closed."""
+    brackets do, or to the next object that begins as it did, so that the values behind it are found.
+    Raises DamagedError when an array is not closed."""
     decode = codecs.getincrementaldecoder("utf-8")(errors="surrogateescape").decode
     feed = raw_blocks(source, size)
     text, at, line, inside = "", 0, 1, False
+    # the blanks before a value that begins a line
+    indent: str | None = ""
     damage: DamagedError | None = None
     ended = False
     while True:
         start = _BETWEEN.match(text, at).end()  # type: ignore[union-attr] # it matches nothing as well
-        line += text.count("\n", at, start)
-        at = start
+        if start > at:
+            line += text.count("\n", at, start)
+            _, broken, blanks = text[at:start].rpartition("\n")
+            indent = blanks if broken and not blanks.strip() else None
+            at = start
         if at < len(text) and not inside and text[at] == "[":
             inside, at = True, at + 1
             continue
         if at < len(text) and inside and text[at] == "]":
             inside, at = False, at + 1
             continue
-        end = _value_end(text, at, ended=ended) if at < len(text) else None
+        end = _value_end(text, at, indent, ended=ended) if at < len(text) else None
         if end is not None:
             yield line, text[at:end]
             line += text.count("\n", at, end)
@@ -366,32 +372,32 @@ def _values(source: Source, size: int) -> Generator[tuple[int, str]]:
         raise DamagedError(f"{source.name}: the JSON array is not closed: cut short, or a bracket or quote is missing.")
 
 
-def _value_end(text: str, at: int, *, ended: bool) -> int | None:
+def _value_end(text: str, at: int, indent: str | None, *, ended: bool) -> int | None:
     """Where the JSON value at `at` ends; None when more text is needed to tell."""
-    broken = False
+    broken = ended
     try:
         _, end = _DECODER.raw_decode(text, at)
         # a number or word at the very end may go on
-        if end < len(text) or ended:
-            return end
-        return None
+        return end if end < len(text) or ended else None
     except json.JSONDecodeError as error:
-        broken = not error.msg.startswith("Unterminated string") and error.pos < len(text) - _NEAR_END
+        broken |= not error.msg.startswith("Unterminated string") and error.pos < len(text) - _NEAR_END
     except (ValueError, RecursionError):
         broken = True
-    if not broken and not ended:
+    if not broken:
         return None
     if text[at] not in "[{":
         end = _WORD.match(text, at).end()  # type: ignore[union-attr] # any character is one
         return end if end < len(text) or ended else None
+    following = text.find(f"\n{indent}{{", at) if indent is not None else -1
+    last = following if following >= 0 else len(text)
     depth = 0
-    for mark in _BRACKETS.finditer(text, at):
+    for mark in _BRACKETS.finditer(text, at, last):
         if mark[0] == '"':
             break
         depth += (mark[0] in "[{") - (mark[0] in "]}")
         if depth == 0:
             return mark.end()
-    return len(text) if ended else None
+    return last if ended or following >= 0 else None
 
 
 _DECODER: Final = json.JSONDecoder()

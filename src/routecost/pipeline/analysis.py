@@ -247,7 +247,7 @@ def period_of(cells: pl.DataFrame) -> Period:
 def scale_of(period: Period, requests: int, requests_per_day: float | None) -> Scale:
     if requests_per_day is not None:
         return Scale(
-            requests_per_day / requests if requests else None, f"scaled to {requests_per_day:,.0f} requests a day"
+            requests_per_day / requests if requests else None, f"scaled to {requests_per_day:,.6g} requests a day"
         )
     if period.days is None:
         return Scale(None, "no timestamps, so nothing a day or month can be told; give --requests N/day")

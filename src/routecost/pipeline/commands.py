@@ -130,8 +130,10 @@ def estimate(
     rate = parse_rate(requests) if isinstance(requests, str) else float(requests)
     require_known(book, model, "--model")
     shares = parse_mix(mix)
-    intake = usage_of(rate, shares, parse_tokens(tokens, shares), model, book, day=as_of)
-    return analyse(intake, book, _table(table), mode=mode, requests_per_day=None, as_of=as_of)
+    # where the volume does not divide into whole requests, a million are counted and scaled
+    whole = all(float(rate * share).is_integer() for share in shares.values())
+    intake = usage_of(rate if whole else 1e6, shares, parse_tokens(tokens, shares), model, book, day=as_of)
+    return analyse(intake, book, _table(table), mode=mode, requests_per_day=rate, as_of=as_of)
 
 
 def worked_example() -> Analysis:

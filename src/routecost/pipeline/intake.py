@@ -150,7 +150,7 @@ def read(
         settings = Settings(
             edges=book.edges,
             slots=book.slots,
-            by=tuple(b for b in options.by if b not in (*CELL_KEY, *CALENDAR)),
+            by=tuple(sorted({b for b in options.by if b not in (*CELL_KEY, *CALENDAR)})),
             unit=options.unit,
             group_features=any("feature" in t.cell_keys() for t in tables),
             rules={o.key: str(o) for o in overrides},

@@ -57,7 +57,9 @@ def _money_lines(result: Analysis) -> list[str]:
     if not result.coverage.priced:
         return [f"Cost{base}: unknown, as no request has a price."]
     now = f"Cost{base}: {usd(result.cost_usd)} in all"
-    if scale.factor is not None:
+    if not result.intake.files:
+        now = f"Cost: {usd(scale.day(result.cost_usd) or 0)} a day, {usd(scale.month(result.cost_usd) or 0)} a month"
+    elif scale.factor is not None:
         now += f"; {usd(scale.day(result.cost_usd) or 0)} a day, {usd(scale.month(result.cost_usd) or 0)} a month"
     return [f"{now} ({scale.basis}).", saving_sentence(saving, scale)]
 

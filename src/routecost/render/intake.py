@@ -18,11 +18,10 @@ NOBODY = "(none)"
 
 def intake_lines(intake: Intake, period: Period, coverage: Coverage, book_version: str) -> list[str]:
     """The first sentences of a result."""
-    if intake.files:
-        files = f"{intake.files} file{'s' if intake.files != 1 else ''}"
-        lines = [f"Read {many(coverage.requests, 'request')} from {files}{_when(period)}."]
-    else:
-        lines = [f"{coverage.requests:,} requests a day, made up from a mix."]
+    if not intake.files and coverage.priced == coverage.billable:
+        return [f"Made up from a mix, without a log, at the prices of {book_version}."]
+    files = f"{intake.files} file{'s' if intake.files != 1 else ''}"
+    lines = [f"Read {many(coverage.requests, 'request')} from {files}{_when(period)}."]
     left = []
     counts = intake.counts
     for key, text in (
