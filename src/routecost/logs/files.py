@@ -299,9 +299,10 @@ def _remote_blocks(source: Source, size: int) -> Generator[bytes]:
 
 def remote_error(source: Source, error: BaseException) -> InputError:
     """What an object store answered, and what to do about it."""
-    if isinstance(error, FileNotFoundError) or "404" in str(error):
+    said = " ".join(str(error).split())
+    if isinstance(error, FileNotFoundError) or "404 Not Found" in said or "expanded paths were empty" in said:
         return InputError(f"{source.name}: no such object. Check the bucket and the name.")
-    said = " ".join(str(error).split())[:300] or type(error).__name__
+    said = said[:300] or type(error).__name__
     if "utf8" in said or "utf-8" in said:
         return InputError(f"{source.name}: not UTF-8. Download it first: a local file with bad bytes can be read.")
     return InputError(

@@ -73,7 +73,7 @@ def fault_section(intake: Intake) -> Section | None:
         Column("what", "Left out"),
         Column("count", "Lines", "count"),
         Column("reason", "The first one"),
-        Column("where", "Where"),
+        Column("where", "Where", "span"),
     )
     return Section("Lines left out", columns, rows)
 
