@@ -26,7 +26,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from routecost import schema
+from routecost import schema, shipped
 from routecost.errors import InputError
 from routecost.prices import (
     COST_KINDS,
@@ -903,3 +903,8 @@ def test_models_in_a_table() -> None:
         "classifier": {"name": "not a model"},
     }
     assert sorted(model for _, model in models_in_table(table)) == list("abcdefghi")
+
+
+def test_a_shipped_overlay_by_its_name() -> None:
+    path = shipped.folder("pricing") / "worked-example.yaml"
+    assert read_prices(["worked-example"]).version == read_prices([path]).version

@@ -20,7 +20,10 @@ OutputOption = Annotated[
 ]
 PricingOption = Annotated[
     list[Path] | None,
-    typer.Option("--pricing", help="A price overlay (YAML) or a frozen price book; repeatable, later ones win."),
+    typer.Option(
+        "--pricing",
+        help="A price overlay (YAML, or a shipped name) or a frozen price book; repeatable, later ones win.",
+    ),
 ]
 
 

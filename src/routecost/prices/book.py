@@ -237,11 +237,12 @@ class Book:
 def read_prices(paths: Sequence[Path | str] = ()) -> Book:
     """The shipped prices under these overlays, later ones winning.
 
-    A path may be a frozen book (`freeze`): it takes the place of everything before it, and the installed
-    genai-prices is not consulted. InputError names the file and the field that is wrong.
+    A path may be the name of a shipped overlay. It may be a frozen book (`freeze`): that takes the place of everything
+    before it, and the installed genai-prices is not consulted. InputError names the file and the field that is wrong.
     """
     default = shipped.named("pricing", "default")
-    sources = [(path, _read(path)) for path in [*([default] if default else []), *map(Path, paths)]]
+    named = [path if path.exists() else shipped.named("pricing", str(path)) or path for path in map(Path, paths)]
+    sources = [(path, _read(path)) for path in [*([default] if default else []), *named]]
     frozen = max((place for place, (_, content) in enumerate(sources) if _is_frozen(content)), default=None)
     if frozen is None:
         catalogue, merged = catalogues.installed(), Overlay()
