@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -13,6 +14,8 @@ def main() -> None:
     from routecost.cli.app import app
     from routecost.errors import RoutecostError
 
+    # Hundreds of thousands of objects of prices and modules stay for good: looking for garbage among them is time lost.
+    gc.set_threshold(200_000, 50, 50)
     # Threads that come back from Polars must not wait 5 ms (the default) for one that runs Python.
     sys.setswitchinterval(0.0005)
     try:

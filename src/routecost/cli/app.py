@@ -291,7 +291,7 @@ def _leave(intake: Intake, coverage: Coverage | None, max_bad: float, rejects: P
     from routecost.errors import InputError, UndecidedError
 
     if intake.damaged:
-        raise InputError(f"{intake.damaged[0]} What came before the damage is counted above.")
+        raise InputError("\n".join((*intake.damaged, "What could be read is counted above.")))
     bad, lines = intake.counts.get("rejected", 0), intake.counts.get("lines", 0)
     if bad > 10 and bad > max_bad * lines:
         raise InputError(

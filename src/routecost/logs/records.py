@@ -33,7 +33,7 @@ SAMPLE_BYTES: Final = 1 << 20
 MAX_LINE_BYTES: Final = 256 << 20
 # A CSV record beyond this is a quote that never closes.
 MAX_CSV_RECORD_BYTES: Final = 32 << 20
-PARQUET_ROWS: Final = 131_072
+PARQUET_ROWS: Final = 65_536
 _BOM: Final = b"\xef\xbb\xbf"
 # So few lines are looked at one by one when they do not parse together.
 _FEW_LINES: Final = 32

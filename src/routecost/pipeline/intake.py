@@ -414,7 +414,8 @@ def _tallied(
     Chunks are parsed one by one, as they are small and prompts are large; what is left of them is counted together,
     as grouping costs the same for many rows as for few.
     """
-    threads = workers or min(8, os.cpu_count() or 1)
+    # one more than processors: while one thread runs Python, the others are in Polars
+    threads = workers or min(8, (os.cpu_count() or 1) + 1)
     parsing: collections.deque[tuple[int, logs.Chunk, Future[_Part]]] = collections.deque()
     counting: collections.deque[Future[tuple[Usage, Narrow]]] = collections.deque()
     held: list[pl.DataFrame] = []
@@ -422,7 +423,11 @@ def _tallied(
 
     def take() -> None:
         index, chunk, future = parsing.popleft()
-        part = future.result()
+        try:
+            part = future.result()
+        except logs.DamagedError as error:
+            account.damaged.append(str(error))
+            return
         note(index, chunk, part)
         if part.requests.height:
             held.append(part.requests)

@@ -333,18 +333,20 @@ def _added(frames: Sequence[pl.DataFrame], values: Sequence[str]) -> pl.DataFram
 
 
 def _sorted(usage: Usage) -> Usage:
-    def ordered(frame: pl.DataFrame, values: Sequence[str]) -> pl.DataFrame:
-        # constant keys change nothing about the order, and cost as much as the others
-        keys = [c for c in frame.columns if c not in values and not (frame.height and _is_constant(frame[c]))]
-        return frame.sort(keys) if keys else frame
-
     return replace(
         usage,
-        cells=ordered(usage.cells, CELL_VALUES),
-        groups=ordered(usage.groups, GROUP_VALUES),
-        histograms=ordered(usage.histograms, ("n",)),
-        carry=ordered(usage.carry, ("requests", "cache_read_tokens")),
+        cells=in_key_order(usage.cells, CELL_VALUES),
+        groups=in_key_order(usage.groups, GROUP_VALUES),
+        histograms=in_key_order(usage.histograms, ("n",)),
+        carry=in_key_order(usage.carry, ("requests", "cache_read_tokens")),
     )
+
+
+def in_key_order(frame: pl.DataFrame, values: Sequence[str]) -> pl.DataFrame:
+    """A frame sorted by all columns but `values`."""
+    # constant keys change nothing about the order, and cost as much as the others
+    keys = [c for c in frame.columns if c not in values and not (frame.height and _is_constant(frame[c]))]
+    return frame.sort(keys) if keys else frame
 
 
 def _summed(frame: pl.DataFrame, keys: Sequence[str], values: Sequence[str]) -> pl.DataFrame:

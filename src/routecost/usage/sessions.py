@@ -13,10 +13,10 @@ import numpy as np
 import polars as pl
 
 from routecost.schema import CELL_KEY
-from routecost.usage.cells import CARRY_KEY, CLASS_KEY, Counted, carry_schema
+from routecost.usage.cells import CARRY_KEY, CLASS_KEY, Counted, carry_schema, in_key_order
 
 _PARTITIONS: Final = 64
-_BUFFER_ROWS: Final = 1 << 20
+_BUFFER_ROWS: Final = 1 << 19
 # One array a field: sorting gathers a few of them, and a gather from one array reads an eighth of what records would.
 Columns = dict[str, np.ndarray[Any, Any]]
 _ID: Final = {"key": np.uint64, "place": np.uint64}
@@ -110,11 +110,9 @@ class Sessions:
         )
         classes = pl.concat(self._classes).unique()
         before = classes.rename({c: f"previous_{c}" for c in CLASS_KEY} | {"class": "previous"})
-        return (
-            sums.join(classes, on="class", how="left")
-            .join(before, on="previous", how="left")
-            .select(*CARRY_KEY, "requests", "cache_read_tokens")
-            .sort(CARRY_KEY)
+        carried = sums.join(classes, on="class", how="left").join(before, on="previous", how="left")
+        return in_key_order(
+            carried.select(*CARRY_KEY, "requests", "cache_read_tokens"), ("requests", "cache_read_tokens")
         )
 
 
