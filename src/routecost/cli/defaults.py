@@ -15,6 +15,10 @@ def load_defaults(ctx: typer.Context) -> None:
     commands: dict[str, Any] = group.commands
     options = {name: _option_names(command) for name, command in commands.items() if not hasattr(command, "commands")}
     defaults = read_config("routecost.toml", options)
+    for name, values in defaults.items():
+        # one text stands for a list of one
+        lists = {p.name for p in commands[name].params if getattr(p, "multiple", False) or p.nargs == -1}
+        values.update({k: [v] for k, v in values.items() if k in lists and not isinstance(v, list)})
     if defaults:
         ctx.default_map = defaults
 
