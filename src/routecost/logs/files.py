@@ -22,7 +22,7 @@ Kind = Literal["jsonl", "csv", "parquet"]
 
 # Blocks of bytes parse as fast as a memory-mapped scan of the whole file (bench/NOTES.md). Up to 32 MB the allocator
 # gives the same memory out again; beyond, every block costs its page faults.
-CHUNK_BYTES = 24 << 20
+CHUNK_BYTES = 16 << 20
 _READ_BYTES = 64 << 10
 
 _KINDS: dict[str, Kind] = {

@@ -33,8 +33,8 @@ EXAMPLES = 3
 # Breakdowns that follow from a cell's day, so that every usage file has them.
 CALENDAR = ("week", "month")
 _TEXT = ("prompt", "system", "previous_prompt")
-_COMPACT_ROWS = 400_000
-_BATCH_ROWS = 131_072
+_COMPACT_ROWS = 150_000
+_BATCH_ROWS = 65_536
 _DUPLICATE_ROWS = 1_000_000
 # Columns that no command of the present asks a log for.
 _UNUSED = ("file", "line", "request_hash", "previous_prompt")

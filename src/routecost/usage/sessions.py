@@ -16,7 +16,7 @@ from routecost.schema import CELL_KEY
 from routecost.usage.cells import CARRY_KEY, CLASS_KEY, Counted, carry_schema, in_key_order
 
 _PARTITIONS: Final = 64
-_BUFFER_ROWS: Final = 1 << 19
+_BUFFER_ROWS: Final = 1 << 18
 # One array a field: sorting gathers a few of them, and a gather from one array reads an eighth of what records would.
 Columns = dict[str, np.ndarray[Any, Any]]
 _ID: Final = {"key": np.uint64, "place": np.uint64}
@@ -28,6 +28,14 @@ _SESSION: Final = {
     "cached": np.int64,
     "place": np.uint64,
 }
+_PAIR: Final[dict[str, pl.DataType]] = {
+    "class": pl.UInt64(),
+    "first": pl.Boolean(),
+    "previous": pl.UInt64(),
+    "requests": pl.Int64(),
+    "cache_read_tokens": pl.Int64(),
+}
+_PAIR_ROWS: Final = 200_000
 # 16 million rows a chunk, a million chunks a file, a million files.
 ROW_BITS: Final = 24
 _CHUNK_BITS: Final = 20
@@ -76,44 +84,52 @@ class Sessions:
         """Cached tokens by the class of their request and of the request before it in the session (CARRY_KEY)."""
         if not self._cached:
             return pl.DataFrame(schema=carry_schema())
-        parts = []
+        sums = pl.DataFrame(schema=_PAIR)
+        waiting: list[pl.DataFrame] = []
         for part in self._sessions.partitions():
             if dropped.size:
                 kept = ~np.isin(part["place"], dropped)
                 part = {name: values[kept] for name, values in part.items()}
-            if not (part["cached"] > 0).any():
-                continue
-            order = _in_order(part)
-            key, kind, tokens = (part[name][order] for name in ("key", "class", "cached"))
-            first = np.ones(key.size, bool)
-            first[1:] = key[1:] != key[:-1]
-            previous = np.zeros(key.size, np.uint64)
-            previous[1:] = kind[:-1]
-            cached = tokens > 0
-            parts.append(
-                pl.DataFrame(
-                    {
-                        "class": kind[cached],
-                        "first": first[cached],
-                        "previous": previous[cached],
-                        "cached": tokens[cached],
-                    }
-                )
-                .with_columns(previous=pl.when(~pl.col("first")).then(pl.col("previous")))
-                .group_by("class", "first", "previous")
-                .agg(requests=pl.len().cast(pl.Int64), cache_read_tokens=pl.col("cached").sum())
-            )
-        if not parts:
-            return pl.DataFrame(schema=carry_schema())
-        sums = (
-            pl.concat(parts).group_by("class", "first", "previous").agg(pl.col("requests", "cache_read_tokens").sum())
-        )
+            waiting.append(_pairs(part))
+            if sum(frame.height for frame in waiting) > _PAIR_ROWS:
+                sums = _added(sums, *waiting)
+                waiting = []
+        sums = _added(sums, *waiting)
         classes = pl.concat(self._classes).unique()
         before = classes.rename({c: f"previous_{c}" for c in CLASS_KEY} | {"class": "previous"})
         carried = sums.join(classes, on="class", how="left").join(before, on="previous", how="left")
         return in_key_order(
             carried.select(*CARRY_KEY, "requests", "cache_read_tokens"), ("requests", "cache_read_tokens")
         )
+
+
+def _pairs(part: Columns) -> pl.DataFrame:
+    """Requests and cached tokens of some whole sessions, by class and by the class before (_PAIR); only where tokens
+    were cached."""
+    if not (part["cached"] > 0).any():
+        return pl.DataFrame(schema=_PAIR)
+    order = _in_order(part)
+    key, kind, tokens = (part[name][order] for name in ("key", "class", "cached"))
+    first = np.ones(key.size, bool)
+    first[1:] = key[1:] != key[:-1]
+    previous = np.zeros(key.size, np.uint64)
+    previous[1:] = kind[:-1]
+    cached = tokens > 0
+    pairs = pl.DataFrame(
+        {
+            "class": kind[cached],
+            "first": first[cached],
+            "previous": previous[cached],
+            "requests": np.ones(int(cached.sum()), np.int64),
+            "cache_read_tokens": tokens[cached],
+        }
+    )
+    return _added(pairs.with_columns(previous=pl.when(~pl.col("first")).then(pl.col("previous"))))
+
+
+def _added(*frames: pl.DataFrame) -> pl.DataFrame:
+    whole = pl.concat(frames)
+    return whole.group_by("class", "first", "previous").agg(pl.col("requests", "cache_read_tokens").sum())
 
 
 def _in_order(part: Columns) -> np.ndarray[Any, Any]:
