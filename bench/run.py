@@ -125,6 +125,7 @@ def write(lines: list[str], startup: str, runs: int) -> None:
             "",
             startup,
             "",
+            "",
         ]
     )
     notes = HERE / "NOTES.md"

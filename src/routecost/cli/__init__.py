@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import gc
 import os
 import sys
@@ -10,7 +12,18 @@ BUG = 70  # EX_SOFTWARE
 
 
 def main() -> None:
-    """The console script. Errors become one message on stderr and the exit code of their class."""
+    """The console script."""
+    code = run()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    # Freeing everything object by object takes a tenth of a second; the system does it at once.
+    os._exit(code)
+
+
+def run() -> int:
+    """The command of sys.argv. Errors become one message on stderr and the exit code of their class."""
     from routecost.cli.app import app
     from routecost.errors import RoutecostError
 
@@ -33,7 +46,7 @@ def main() -> None:
         code = 130
     except Exception as error:
         code = _click_code(error)
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0
 
 
 def _click_code(error: Exception) -> int:
