@@ -283,6 +283,15 @@ def test_without_timestamps_tokens_or_prompts(cli: Run, tmp_path: Path) -> None:
     assert "--map" in done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk(month: Path) -> None:
+    command = f'"{sys.executable}" -c "from routecost.cli import main; main()" analyze "{month}" > /dev/full'
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_bug_is_one_message(month: Path) -> None:
     code = (
         "from routecost.pipeline import commands; import routecost.cli as c\n"

@@ -41,6 +41,9 @@ def run() -> int:
         # the reader has seen enough (`| head`); the interpreter must not complain when it flushes at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except OSError as error:
+        _say(f"cannot write the result: {error.strerror or error}. Choose another place with -o, or make room.")
+        code = RoutecostError.exit_code
     except KeyboardInterrupt:
         _say("interrupted")
         code = 130
