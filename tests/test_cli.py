@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -117,6 +118,15 @@ def test_a_table_with_an_unknown_model(cli: Run, month: Path, tmp_path: Path) ->
     assert done.returncode == 3
     assert "gpt-5.4-minni" in done.stderr
     assert "openai/gpt-5.4-mini" in done.stderr
+
+
+def test_a_dearer_table_is_told_as_an_increase(cli: Run, tmp_path: Path) -> None:
+    cheap = [request(n, model="gpt-5.4-mini") for n in range(40)]
+    done = cli("analyze", log(tmp_path / "l.jsonl", cheap), "--mode", "sport", "--requests", "40/day")
+    told = re.search(r"costs \$([\d.]+) a day more \(([\d.]+)%\), 95% interval \$([\d.]+) to \$([\d.]+)", done.stdout)
+    assert told is not None, done.stdout
+    amount, _, low, high = map(float, told.groups())
+    assert low < amount < high
 
 
 def test_formats(cli: Run, month: Path, tmp_path: Path) -> None:

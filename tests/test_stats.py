@@ -303,3 +303,8 @@ def test_the_split_of_equal_savings_is_its_own_uncertainty() -> None:
     interval = stats.split_interval(top, bottom, 6400, 0.1)
     assert interval.estimate == pytest.approx(640)
     assert interval.standard_error == pytest.approx(24, rel=0.25)
+
+
+def test_a_negative_scale_turns_the_interval_round() -> None:
+    turned = stats.Interval(-2.0, -3.0, -1.0, 0.5, 9).scaled(-2.0)
+    assert turned == stats.Interval(4.0, 2.0, 6.0, 1.0, 9)

@@ -25,12 +25,13 @@ class Interval:
     groups: int = 0
 
     def scaled(self, factor: float) -> Interval:
-        """Everything times a positive factor."""
+        """Everything times a factor; a negative one turns the interval round."""
+        low, high = (self.low, self.high) if factor >= 0 else (self.high, self.low)
         return Interval(
             self.estimate * factor,
-            None if self.low is None else self.low * factor,
-            None if self.high is None else self.high * factor,
-            None if self.standard_error is None else self.standard_error * factor,
+            None if low is None else low * factor,
+            None if high is None else high * factor,
+            None if self.standard_error is None else self.standard_error * abs(factor),
             self.groups,
         )
 

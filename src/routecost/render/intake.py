@@ -39,7 +39,7 @@ def intake_lines(intake: Intake, period: Period, coverage: Coverage, book_versio
         lines.append(f"Prices cover {share} of {coverage.billable:,} billable requests ({book_version}).")
     not_billed = coverage.requests - coverage.billable
     if not_billed:
-        lines.append(f"  {not_billed:,} failed without using tokens and are not billed.")
+        lines.append(f"  {not_billed:,} failed without using tokens, which is not billed.")
     return lines
 
 
