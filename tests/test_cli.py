@@ -121,7 +121,7 @@ def test_a_table_with_an_unknown_model(cli: Run, month: Path, tmp_path: Path) ->
 
 
 def test_a_dearer_table_is_told_as_an_increase(cli: Run, tmp_path: Path) -> None:
-    cheap = [request(n, model="gpt-5.4-mini") for n in range(40)]
+    cheap = [request(n, model="gpt-5.4-mini", input_tokens=300 * (1 + n % 9) ** 2) for n in range(40)]
     done = cli("analyze", log(tmp_path / "l.jsonl", cheap), "--mode", "sport", "--requests", "40/day")
     money = r"\$(\d+\.\d+)"
     told = re.search(rf"costs {money} a day more \([\d.]+%\), 95% interval {money} to {money}", done.stdout)
