@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
+import io
 import os
 import sys
 
@@ -31,6 +32,10 @@ def run() -> int:
     gc.set_threshold(200_000, 50, 50)
     # Threads that come back from Polars must not wait 5 ms (the default) for one that runs Python.
     sys.setswitchinterval(0.0005)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # a terminal that has no rulers or umlauts shows question marks
+            stream.reconfigure(errors="replace")
     try:
         code = app(standalone_mode=False, prog_name="routecost")
         sys.stdout.flush()

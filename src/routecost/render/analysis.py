@@ -68,8 +68,10 @@ def saving_sentence(saving: Saving, scale: Scale) -> str:
     """The headline: what the table saves (or costs), with its interval."""
     unit, factor = (" a day", scale.factor) if scale.factor is not None else (" in all", 1.0)
     name = f"{saving.table}, {saving.mode} mode" if saving.mode else saving.table
-    if not saving.requests or not saving.today_usd:
-        return f"Table {name}: nothing to compare: no request has a price on both sides."
+    if not saving.requests:
+        return f"Table {name}: nothing to compare, as no request has a price on both sides."
+    if not saving.today_usd:
+        return f"Table {name}: nothing to save, as these requests cost nothing today."
     # a table that costs more is told as an increase, interval and bound too
     sign = 1.0 if saving.saving_usd >= 0 else -1.0
     amount = usd(abs(saving.saving_usd) * factor)
