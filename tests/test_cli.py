@@ -319,3 +319,8 @@ def test_every_command_is_in_the_readme(root: Path) -> None:
     readme = (root / "README.md").read_text(encoding="utf-8")
     for command in COMMANDS:
         assert f"routecost {command}" in readme
+
+
+def test_python_dash_m() -> None:
+    done = subprocess.run([sys.executable, "-m", "routecost", "--version"], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "routecost 0.1.0\n"

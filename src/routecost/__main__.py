@@ -1,0 +1,7 @@
+"""`python -m routecost`."""
+
+from __future__ import annotations
+
+from routecost.cli import main
+
+main()
