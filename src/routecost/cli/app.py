@@ -257,7 +257,6 @@ def tally(
     from routecost.errors import UsageError
     from routecost.pipeline import commands
     from routecost.pipeline.intake import find_paths
-    from routecost.prices import read_prices
     from routecost.usage import write_usage
 
     if output.suffix not in (".parquet", ".pq", ""):
@@ -277,7 +276,7 @@ def tally(
             rejects=rejects,
             progress=progress,
         )
-    write_usage(intake.usage, output, book_version=read_prices(pricing or ()).version)
+    write_usage(intake.usage, output, book_version=intake.book_version)
     sys.stderr.write(
         f"Wrote {output}: {intake.usage.requests:,} requests in {intake.usage.cells.height:,} cells"
         f" (rejected: {intake.counts.get('rejected', 0):,}, duplicates: {intake.counts.get('duplicates', 0):,}).\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from routecost.pipeline.analysis import Analysis, analyse, require_known
@@ -110,8 +111,8 @@ def tally(
     """Logs and usage files counted into one usage, which usage.write_usage stores. tables: those whose rules on the
     request itself (user, prompt, size) the usage shall be able to answer."""
     options = Options(tuple(by), since, until, field_map, task_rules, classify=classify, unit=unit, rejects=rejects)
-    _, intake = _read(paths, pricing, [_table(t) for t in tables], options, progress)
-    return intake
+    book, intake = _read(paths, pricing, [_table(t) for t in tables], options, progress)
+    return replace(intake, book_version=book.version)
 
 
 def estimate(

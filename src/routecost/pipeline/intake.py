@@ -91,6 +91,7 @@ class Intake:
     damaged: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     files: int = 0
+    book_version: str | None = None
 
     @property
     def counts(self) -> Mapping[str, int]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Format = Literal["console", "json", "markdown", "csv"]
-Kind = Literal["text", "span", "count", "usd", "usd_exact", "percent", "ms", "number", "rate"]
+Kind = Literal["text", "span", "count", "usd", "percent", "ms", "number", "rate"]
 
 JSON_SCHEMA_VERSION = 1
 UNKNOWN = "-"
@@ -23,7 +23,7 @@ TEXT = ("text", "span")
 class Column:
     """One column of a table: the key in its rows, the header, and how a value is written.
 
-    kinds: count (integer), usd (rounded by its size), usd_exact (six significant digits), percent (a share, 0-1),
+    kinds: count (integer), usd (rounded by its size), percent (a share, 0-1),
     ms, number, rate (USD per million tokens), text, span (text that is not broken). None is written as `-`.
     optional: may be left out where a terminal is too narrow.
     """
@@ -111,16 +111,12 @@ def cell(column: Column, value: Any) -> str:
         return f"{value:,.0f}"
     if column.kind == "usd":
         return usd(value)
-    if column.kind == "usd_exact":
-        return f"${value:,.6g}"
     if column.kind == "percent":
         shown = f"{value * 100:.1f}%"
         return "0.0%" if shown == "-0.0%" else shown
     if column.kind == "ms":
         return f"{value:,.0f} ms"
-    if column.kind == "number":
-        return f"{value:,.4g}"
-    if column.kind == "rate":
+    if column.kind in ("number", "rate"):
         return f"{value:,.4g}"
     return str(value)
 
