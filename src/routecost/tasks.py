@@ -15,11 +15,14 @@ import pydantic
 from routecost import schema
 from routecost.errors import InputError, did_you_mean
 
-__all__ = ["Predict", "Rule", "Rules", "classify", "read_rules"]
+__all__ = ["SEEN", "Predict", "Rule", "Rules", "classify", "holding", "read_rules", "seen"]
 
-Predict = Callable[[pl.Series], pl.DataFrame]
-"""Prompts (String series, may be empty, may hold nulls) -> frame of the same height with `task` (String, null where
-the prompt is null or empty) and `confidence` (Float64, probability of that task)."""
+Predict = Callable[[pl.DataFrame], pl.DataFrame]
+"""Requests with the columns of SEEN (may be empty, all but `prompt` may be missing, any may be null) -> frame of the
+same height with `task` (String, null where the prompt is null or empty) and `confidence` (Float64, probability of that
+task)."""
+
+SEEN: Final = ("prompt", "system", "previous_prompt", "n_messages", "input_tokens", "tools")
 
 DEFAULTS: Final = "tasks_default.yaml"
 LOG, RULES, CLASSIFIER = "log", "rules", "classifier"
@@ -28,7 +31,7 @@ _Count = Annotated[int, pydantic.Field(ge=0)]
 _REGEXES: Final = {"pattern": "prompt", "system_pattern": "system"}
 _GLOBS: Final = ("feature", "model", "provider", "project", "file")
 _SIZES: Final = {"input_tokens": "_input_tokens", "prompt_chars": "_prompt_chars", "messages": "n_messages"}
-_READ: Final = ("prompt", "system", *_GLOBS, *schema.INPUT_KINDS, "n_messages")
+_READ: Final = ("prompt", "system", "previous_prompt", *_GLOBS, *schema.INPUT_KINDS, "n_messages", "needs")
 _NUMBERS: Final = (*schema.INPUT_KINDS, "n_messages")
 
 
@@ -66,6 +69,13 @@ class Rule(pydantic.BaseModel):
         checks = [_check(key, value) for key, value in self.conditions().items()]
         met: pl.Expr = pl.all_horizontal(checks).fill_null(False)
         return met
+
+    def __str__(self) -> str:
+        asked = ", ".join(
+            f"{key} {value}" if isinstance(value, int) else f"{key} {_short(value)}"
+            for key, value in self.conditions().items()
+        )
+        return f"{asked} -> {self.task}"
 
 
 @dataclass(frozen=True)
@@ -107,9 +117,9 @@ def classify(frame: pl.DataFrame, predict: Predict | None, rules: Rules) -> pl.D
     task = task.scatter(open_rows, by_rule)
 
     left = by_rule.is_null().arg_true()
-    prompts = requests["prompt"].gather(left)
-    if predict is not None and prompts.null_count() < len(prompts):
-        predicted = predict(prompts)
+    undecided = requests if len(left) == requests.height else requests[left]
+    if predict is not None and undecided["prompt"].null_count() < len(left):
+        predicted = predict(_seen(undecided))
         rows = open_rows.gather(left)
         task = task.scatter(rows, predicted["task"])
         source = source.scatter(rows, _where(predicted["task"], CLASSIFIER))
@@ -129,11 +139,38 @@ def read_rules(path: Path | None = None) -> Rules:
     return Rules(rules + _read(shipped)[0] if defaults else rules)
 
 
+def _seen(requests: pl.DataFrame) -> pl.DataFrame:
+    """What the classifier looks at."""
+    return requests.select(
+        "prompt",
+        "system",
+        "previous_prompt",
+        "n_messages",
+        input_tokens="_input_tokens",
+        tools=pl.col("needs").str.contains("tools", literal=True),
+    )
+
+
+def holding(frame: pl.DataFrame, rules: Rules) -> list[tuple[int, Rule]]:
+    """The rules that hold for the first row, with their numbers from 1."""
+    requests = _conditions_frame(frame)
+    return [(n, rule) for n, rule in enumerate(rules.rules, 1) if requests.select(rule.holds().first()).item()]
+
+
+def seen(frame: pl.DataFrame) -> pl.DataFrame:
+    """The columns SEEN of requests, for a `Predict`."""
+    return _seen(_conditions_frame(frame))
+
+
 def _logged(frame: pl.DataFrame) -> pl.Series:
     if "task" not in frame.columns:
         return pl.Series("task", [None], pl.String).new_from_index(0, frame.height)
     name = pl.col("task").cast(pl.String).str.strip_chars().str.to_lowercase()
     return frame.select(pl.when(name != "").then(name).alias("task")).to_series()
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= 60 else value[:57] + "..."
 
 
 def _where(tasks: pl.Series, source: str) -> pl.Series:

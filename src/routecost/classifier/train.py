@@ -1,199 +1,320 @@
-"""Train the classifier: python -m routecost.classifier.train --corpus PATH -o FILE"""
+"""Train a classifier from labelled requests; the shipped one: python -m routecost.classifier.train CORPUS... -o FILE"""
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import polars as pl
 
-from routecost import schema
-from routecost.classifier import FORMAT, features
+from routecost.classifier import features
+from routecost.classifier.model import FORMAT, MAX_CLASSES, NATURAL_MIX, Classifier, save, version_of
+from routecost.confusion import Confusion
 from routecost.errors import InputError, RoutecostError
+from routecost.schema import TASKS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Trained", "train", "write"]
+    Floats = NDArray[np.float64]
+    Labels = NDArray[np.int64]
+
+__all__ = ["MIN_LABELS", "Trained", "read_corpus", "train"]
 
 NAME: Final = "hashed-linear"
-COLUMNS: Final = ("prompt", "task_type", "source")
+MIN_LABELS: Final = 10
 
-# The mix of live traffic, which probabilities are calibrated to: about 78 % simple. How the rest divides is assumed.
-NATURAL_MIX: Final = {"simple": 0.78, "code": 0.10, "reasoning": 0.07, "complex": 0.05}
-
-# Chosen by cross-validation that leaves whole sources out.
-INVERSE_REGULARISATION: Final = 10.0
+# Inverse regularisation; the best is chosen by cross-validation.
+STRENGTHS: Final = (1.0, 3.0, 10.0)
 SHAPE_SCALE: Final = 0.5
-MAX_ITERATIONS: Final = 1000
+MAX_ITERATIONS: Final = 500
+
+_TYPES: Final = {
+    **features.CONTEXT,
+    "task": pl.String(),
+    "alt": pl.String(),
+    "source": pl.String(),
+    "weight": pl.Float64(),
+}
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A model before it is written. Weights are (features, classes); accuracy and log loss are cross-validated over
-    sources and weighted to the natural mix; confusion[true][given] is a share of the true task."""
+    """A classifier and what it said of requests that it had not been shown.
 
-    classes: tuple[str, ...]
-    words: NDArray[np.float64]
-    chars: NDArray[np.float64]
-    shape: NDArray[np.float64]
-    bias: NDArray[np.float64]
+    held_out: `task` (the label), `alt`, `source`, `weight` (to the mix), `given`, `confidence`, `p_<task>`, in the
+    order of the labelled rows that were used. accuracy and log_loss are weighted to the mix; a second label counts as
+    right in neither.
+    """
+
+    classifier: Classifier
+    held_out: pl.DataFrame
     accuracy: float
     log_loss: float
-    confusion: dict[str, dict[str, float]]
-    rows: int
 
 
-def train(corpus: pl.DataFrame, *, folds: int = 5, seed: int = 0) -> Trained:
-    """Fit on prompts (columns `prompt`, `task_type`, `source`), calibrated on sources that the fit had not seen.
+def train(
+    labelled: pl.DataFrame,
+    *,
+    classes: Sequence[str] | None = None,
+    start: Classifier | None = None,
+    mix: Mapping[str, float] | None = None,
+    name: str = NAME,
+    corpus: str = "",
+    folds: int = 5,
+    seed: int = 0,
+    strengths: Sequence[float] = STRENGTHS,
+) -> Trained:
+    """Fit on labelled requests: columns of features.CONTEXT (only `prompt` is needed), `task`, and maybe `alt` (an
+    acceptable second label), `source` and `weight`. Rows without a prompt or a label are left out.
 
-    Every class counts the same in the fit, and within it a source by the root of its size, so that a large template
-    does not become the class. Temperature and priors then come from the held-out folds at the natural mix.
+    classes: the tasks, in order; by default those that occur. start: a classifier to continue from: its scores are
+    features too, so few labels are enough. mix: share of each task in the traffic that probabilities shall be
+    calibrated to; by default the weighted mix of the labels.
+
+    Every task counts the same in the fit, and within it a source by the root of its size, so that a large one does not
+    become the task. Regularisation, temperature and priors are those that do best on held-out rows: of whole sources
+    where there are as many as `folds`. Raises InputError for fewer than MIN_LABELS labels of a task.
     """
-    from scipy import sparse
-    from sklearn.model_selection import StratifiedGroupKFold
+    frame = _prepared(labelled)
+    names = _classes(frame, classes)
+    frame = frame.filter(pl.col("task").is_in(names))
+    y = frame["task"].cast(pl.Enum(names)).to_physical().to_numpy().astype(np.int64)
+    x = _matrix(frame, start)
+    given = frame["weight"].to_numpy()
+    sources = frame["source"].fill_null("").to_numpy()
+    size = frame.select(pl.len().over("source", "task")).to_series().to_numpy().astype(np.float64)
+    weight = given * size**-0.5 if frame["source"].null_count() < frame.height else given
+    shares = [float(given[y == k].sum()) for k in range(len(names))] if mix is None else [mix[c] for c in names]
+    in_fit = _by_class(weight, y, [1.0] * len(names))
+    natural = _by_class(weight, y, shares)
 
-    corpus = corpus.filter(pl.col("task_type").is_in(schema.TASKS) & pl.col("prompt").is_not_null())
-    if corpus["task_type"].n_unique() < len(schema.TASKS) or corpus["source"].n_unique() < folds:
-        raise InputError(f"the corpus needs all of {', '.join(schema.TASKS)} and at least {folds} sources.")
-    labels = corpus["task_type"].cast(pl.Enum(schema.TASKS)).to_physical().to_numpy().astype(np.int64)
-    texts = features.excerpt(corpus["prompt"])
-    hashed = [hasher.transform(texts.to_list()) for hasher in features.hashers()]
-    shapes = features.shape(corpus["prompt"], texts).astype(np.float32) * np.float32(SHAPE_SCALE)
-    x = sparse.hstack([*hashed, sparse.csr_matrix(shapes)]).tocsr()
-    size = corpus.select(pl.len().over("source", "task_type")).to_series().to_numpy().astype(np.float64)
-    weight = _by_class(size**-0.5, labels, [1.0] * len(schema.TASKS))
-
-    held_out = np.zeros((corpus.height, len(schema.TASKS)))
-    split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    for known, unseen in split.split(x, labels, corpus["source"].to_numpy()):
-        held_out[unseen] = _fit(x[known], labels[known], weight[known]).decision_function(x[unseen])
-    natural = _by_class(size**-0.5, labels, [NATURAL_MIX[task] for task in schema.TASKS])
-    temperature, prior = _calibrate(held_out, labels, natural)
-    scores = held_out * temperature + prior
-    given = scores.argmax(axis=1)
-
-    model = _fit(x, labels, weight)
-    coefficients = model.coef_.T * temperature
-    n = 2**features.BITS
-    return Trained(
-        classes=schema.TASKS,
-        words=coefficients[:n],
-        chars=coefficients[n : 2 * n],
-        shape=coefficients[2 * n :] * SHAPE_SCALE,
-        bias=model.intercept_ * temperature + prior,
-        accuracy=float(np.average(given == labels, weights=natural)),
-        log_loss=_log_loss(scores, labels, natural),
-        confusion=_confusion(labels, given, natural),
-        rows=corpus.height,
-    )
-
-
-def write(trained: Trained, path: Path, *, corpus: str) -> str:
-    """Write the model with int8 weights; returns its version, a hash of the weights."""
-    import sklearn
-
-    packed: dict[str, Any] = {"shape": trained.shape.astype(np.float32), "bias": trained.bias.astype(np.float32)}
-    scales = []
-    for name, weights in (("words", trained.words), ("chars", trained.chars)):
-        scale = np.abs(weights).max(axis=0) / 127
-        scales.append(scale)
-        packed[name] = np.round(weights / scale).astype(np.int8)
-    packed["scales"] = np.array(scales, dtype=np.float32)
-    content = hashlib.sha256(b"".join(packed[name].tobytes() for name in sorted(packed)))
-    version = f"{features.REVISION}-{content.hexdigest()[:8]}"
+    split = _split(y, sources, folds, seed)
+    best: tuple[float, float, Floats, float, Floats] | None = None
+    for strength in strengths:
+        scores = np.zeros((len(y), len(names)))
+        for known, unseen in split:
+            scores[unseen] = _decision(_fit(x[known], y[known], in_fit[known], strength), x[unseen])
+        temperature, prior = _calibrate(scores, y, natural)
+        loss = _log_loss(scores * temperature + prior, y, natural)
+        if best is None or loss < best[0]:
+            best = (loss, strength, scores * temperature + prior, temperature, prior)
+    assert best is not None
+    loss, strength, scores, temperature, prior = best
+    coefficients, intercept = _fit(x, y, in_fit, strength)
+    parts = _combined(coefficients * temperature, intercept * temperature + prior, start)
+    held_out = _held_out(frame, scores, natural, names)
+    source = f"held-out {'sources' if len(set(sources)) >= folds else 'labels'}" + (f" of {corpus}" if corpus else "")
+    confusion = _confusion(held_out, names, source)
+    right = held_out.select(pl.col("task") == pl.col("given")).to_series().to_numpy()
+    accuracy = float(np.average(right, weights=natural))
     metadata = {
         "format": FORMAT,
         "features": features.REVISION,
-        "name": NAME,
-        "version": version,
-        "classes": list(trained.classes),
+        "name": name,
+        "version": version_of(parts),
+        "classes": list(names),
         "corpus": corpus,
-        "rows": trained.rows,
-        "natural_mix": NATURAL_MIX,
-        "held_out_accuracy": round(trained.accuracy, 4),
-        "held_out_log_loss": round(trained.log_loss, 4),
-        "confusion": {true: {k: round(v, 4) for k, v in row.items()} for true, row in trained.confusion.items()},
-        "scikit_learn": sklearn.__version__,
+        "rows": frame.height,
+        "mix": {c: round(s / sum(shares), 4) for c, s in zip(names, shares, strict=True)},
+        "held_out_accuracy": round(accuracy, 4),
+        "held_out_log_loss": round(loss, 4),
+        "inverse_regularisation": strength,
+        "start": None if start is None else f"{start.name} {start.version}",
+        "confusion": confusion.to_json(),
+        "scikit_learn": _scikit_learn(),
     }
-    text = np.frombuffer(json.dumps(metadata).encode(), dtype=np.uint8)
-    with path.open("wb") as file:
-        np.savez_compressed(file, metadata=text, **packed)
-    return version
+    weights, scale, shape, bias = parts
+    model = Classifier(name, str(metadata["version"]), names, weights, scale, shape, bias, confusion, metadata)
+    return Trained(model, held_out, accuracy, loss)
 
 
-def _fit(x: Any, labels: NDArray[Any], weight: NDArray[Any]) -> Any:
+def _prepared(labelled: pl.DataFrame) -> pl.DataFrame:
+    frame = labelled.select(
+        (pl.col(c).cast(t, strict=False) if c in labelled.columns else pl.lit(None, t)).alias(c)
+        for c, t in _TYPES.items()
+    )
+    task = pl.col("task").str.strip_chars().str.to_lowercase()
+    return frame.with_columns(
+        task, pl.col("alt").str.strip_chars().str.to_lowercase(), pl.col("weight").fill_null(1.0)
+    ).filter((pl.col("prompt").str.strip_chars() != "") & (pl.col("task") != "") & (pl.col("weight") > 0))
+
+
+def _classes(frame: pl.DataFrame, classes: Sequence[str] | None) -> tuple[str, ...]:
+    counts = dict(frame["task"].value_counts().iter_rows())
+    names = tuple(classes) if classes else (*(t for t in TASKS if t in counts), *sorted(set(counts) - set(TASKS)))
+    if not 2 <= len(names) <= MAX_CLASSES:
+        seen = ", ".join(names) or "none"
+        raise InputError(f"a classifier tells 2 to {MAX_CLASSES} tasks apart; saw labels of {len(names)}: {seen}.")
+    few = {c: counts.get(c, 0) for c in names if counts.get(c, 0) < MIN_LABELS}
+    if few:
+        seen = ", ".join(f"{c} has {n}" for c, n in few.items())
+        raise InputError(
+            f"too few labels: {seen}; every task needs at least {MIN_LABELS}. Label more of them "
+            "(`routecost classifier sample` finds them), or give these labels to another task."
+        )
+    return names
+
+
+def _matrix(frame: pl.DataFrame, start: Classifier | None) -> Any:
+    from scipy import sparse
+
+    from routecost.classifier import kernel
+
+    x = features.matrix(frame).astype(np.float64)
+    scaling = np.ones(x.shape[1])
+    scaling[2**kernel.BITS :] = SHAPE_SCALE
+    x = x @ sparse.diags(scaling)
+    return x.tocsr() if start is None else sparse.hstack([x, _scores(x, start)]).tocsr()
+
+
+def _scores(x: Any, start: Classifier) -> Floats:
+    """What a classifier says of rows that are already features (with SHAPE_SCALE), as scores around zero."""
+    from routecost.classifier import kernel
+
+    weights = np.vstack([start.weights * start.scale, start.shape / SHAPE_SCALE])
+    scores = np.asarray(x[:, : 2**kernel.BITS + len(kernel.SHAPE)] @ weights) + start.bias
+    centred: Floats = scores - scores.mean(axis=1, keepdims=True)
+    return centred
+
+
+def _combined(
+    coefficients: Floats, intercept: Floats, start: Classifier | None
+) -> tuple[NDArray[np.int16], Floats, Floats, Floats]:
+    """Weights (int16), scale, shape, bias: scores of another linear model as features are features of one."""
+    from routecost.classifier import kernel
+
+    n = 2**kernel.BITS
+    end = n + len(kernel.SHAPE)
+    hashed, shape = coefficients[:n], coefficients[n:end] * SHAPE_SCALE
+    if start is not None:
+        mixing = coefficients[end:]
+        mixing = mixing - mixing.mean(axis=0)  # as the scores were centred
+        hashed = hashed + (start.weights * start.scale) @ mixing
+        shape = shape + start.shape @ mixing
+        intercept = intercept + start.bias @ mixing
+    scale = np.maximum(np.abs(hashed).max(axis=0), 1e-12) / 32767
+    return np.round(hashed / scale).astype(np.int16), scale, np.ascontiguousarray(shape), intercept
+
+
+def _split(y: Labels, sources: NDArray[Any], folds: int, seed: int) -> list[tuple[Labels, Labels]]:
+    """Folds of whole sources, or of rows where there are too few sources."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    if len(set(sources)) >= folds:
+        return list(StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(y, y, sources))
+    return list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(y, y))
+
+
+def _fit(x: Any, y: Labels, weight: Floats, strength: float) -> tuple[Floats, Floats]:
+    """(features, classes) coefficients and (classes,) intercepts; two classes are made symmetric."""
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=MAX_ITERATIONS, tol=1e-4)
-    return model.fit(x, labels, sample_weight=weight)
+    model = LogisticRegression(C=strength, max_iter=MAX_ITERATIONS, tol=1e-4).fit(x, y, sample_weight=weight)
+    coefficients, intercept = model.coef_.T, model.intercept_
+    if coefficients.shape[1] == 1:
+        return np.hstack([-coefficients, coefficients]) / 2, np.append(-intercept, intercept) / 2
+    return coefficients, intercept
 
 
-def _by_class(weight: NDArray[np.float64], labels: NDArray[Any], total: list[float]) -> NDArray[np.float64]:
+def _decision(fitted: tuple[Floats, Floats], x: Any) -> Floats:
+    scores: Floats = np.asarray(x @ fitted[0]) + fitted[1]
+    return scores
+
+
+def _by_class(weight: Floats, y: Labels, total: Sequence[float]) -> Floats:
     """Weights scaled so that those of class k sum to total[k] of all rows."""
     scaled = weight.copy()
     for k, share in enumerate(total):
-        scaled[labels == k] *= share / sum(total) * len(labels) / scaled[labels == k].sum()
+        scaled[y == k] *= share / sum(total) * len(y) / scaled[y == k].sum()
     return scaled
 
 
-def _log_loss(scores: NDArray[np.float64], labels: NDArray[Any], weight: NDArray[np.float64]) -> float:
+def _log_loss(scores: Floats, y: Labels, weight: Floats) -> float:
     scores = scores - scores.max(axis=1, keepdims=True)
-    of_label = scores[np.arange(len(labels)), labels] - np.log(np.exp(scores).sum(axis=1))
+    of_label = scores[np.arange(len(y)), y] - np.log(np.exp(scores).sum(axis=1))
     return float(-np.average(of_label, weights=weight))
 
 
-def _calibrate(
-    scores: NDArray[np.float64], labels: NDArray[Any], weight: NDArray[np.float64]
-) -> tuple[float, NDArray[np.float64]]:
+def _calibrate(scores: Floats, y: Labels, weight: Floats) -> tuple[float, Floats]:
     """Factor on the scores and addition per class that give held-out rows the least log loss."""
     from scipy.optimize import minimize
 
-    def loss(p: NDArray[np.float64]) -> float:
-        return _log_loss(scores * np.exp(p[0]) + np.append(0.0, p[1:]), labels, weight)
+    def loss(p: Floats) -> float:
+        return _log_loss(scores * math.exp(p[0]) + np.append(0.0, p[1:]), y, weight)
 
     best = minimize(loss, np.zeros(scores.shape[1]), method="Nelder-Mead", options={"maxiter": 4000})
-    return float(np.exp(best.x[0])), np.append(0.0, best.x[1:])
+    return math.exp(best.x[0]), np.append(0.0, best.x[1:])
 
 
-def _confusion(labels: NDArray[Any], given: NDArray[Any], weight: NDArray[np.float64]) -> dict[str, dict[str, float]]:
-    return {
-        true: {
-            task: float(weight[(labels == i) & (given == j)].sum() / weight[labels == i].sum())
-            for j, task in enumerate(schema.TASKS)
-        }
-        for i, true in enumerate(schema.TASKS)
-    }
+def _held_out(frame: pl.DataFrame, scores: Floats, weight: Floats, names: tuple[str, ...]) -> pl.DataFrame:
+    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+    shares = odds / odds.sum(axis=1, keepdims=True)
+    return frame.select("task", "alt", "source").with_columns(
+        weight=pl.Series(weight),
+        given=pl.Series(names).gather(scores.argmax(axis=1)),
+        confidence=pl.Series(shares.max(axis=1)),
+        **{f"p_{c}": pl.Series(shares[:, k]) for k, c in enumerate(names)},
+    )
+
+
+def _confusion(held_out: pl.DataFrame, names: tuple[str, ...], source: str) -> Confusion:
+    """Weighted counts, scaled so that a task's row sums to its effective number of prompts; an accepted second label
+    is no mistake."""
+    given = pl.when(pl.col("given") == pl.col("alt")).then("task").otherwise("given")
+    rows = held_out.with_columns(given=given)
+    effective = rows.group_by("task").agg(
+        factor=pl.col("weight").sum() / (pl.col("weight") ** 2).sum(),
+    )
+    weights = rows.join(effective, on="task", how="left", maintain_order="left").select(
+        pl.col("weight") * pl.col("factor")
+    )
+    matrix = Confusion.of(names, rows.select("task", "given").rows(), weights.to_series().to_list(), source=source)
+    return replace(matrix, counts=tuple(tuple(round(n, 2) for n in row) for row in matrix.counts))
+
+
+def _scikit_learn() -> str:
+    import sklearn
+
+    return str(sklearn.__version__)
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m routecost.classifier.train", description="Train the classifier.")
-    parser.add_argument("--corpus", type=Path, required=True, help=f"Parquet file with {', '.join(COLUMNS)}")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="model file to write (.npz)")
+    parser.add_argument("corpus", type=Path, nargs="+", help="JSONL or Parquet: prompt, task (or task_type), source")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="classifier file to write")
     parser.add_argument("--folds", type=int, default=5, help="folds of the cross-validation over sources (default 5)")
     options = parser.parse_args(argv)
     try:
-        corpus = _read(options.corpus)
-        trained = train(corpus, folds=options.folds)
-        about = f"{options.corpus.name}: {trained.rows} prompts of {corpus['source'].n_unique()} sources"
-        version = write(trained, options.output, corpus=about)
+        labelled = pl.concat([read_corpus(path) for path in options.corpus], how="vertical")
+        about = " + ".join(path.name for path in options.corpus)
+        trained = train(labelled, classes=TASKS, mix=NATURAL_MIX, corpus=about, folds=options.folds)
+        save(trained.classifier, options.output)
     except RoutecostError as error:
         parser.exit(error.exit_code, f"{parser.prog}: {error}\n")
-    print(f"{options.output}: {NAME} {version}, {options.output.stat().st_size:,} bytes, from {about}")
+    model = trained.classifier
+    print(f"{options.output}: {model.name} {model.version}, {options.output.stat().st_size:,} bytes, from {about}")
     print(f"held-out sources, natural mix: accuracy {trained.accuracy:.3f}, log loss {trained.log_loss:.3f}")
     return 0
 
 
-def _read(path: Path) -> pl.DataFrame:
+def read_corpus(path: Path) -> pl.DataFrame:
+    """Labelled requests of a JSONL or Parquet file, with the columns that `train` takes. Raises InputError."""
     try:
-        return pl.read_parquet(path, columns=list(COLUMNS))
+        frame = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_ndjson(path, infer_schema_length=None)
+        if "task" not in frame.columns and "task_type" in frame.columns:
+            frame = frame.rename({"task_type": "task"})
+        frame.select("prompt", "task")
+        return frame.select(
+            (pl.col(c).cast(t) if c in frame.columns else pl.lit(None, t)).alias(c) for c, t in _TYPES.items()
+        )
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise InputError(f"{path}: expected a Parquet file with {', '.join(COLUMNS)}: {error}") from None
+        raise InputError(f"{path}: expected JSONL or Parquet with prompt and task: {error}") from None
 
 
 if __name__ == "__main__":

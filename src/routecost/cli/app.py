@@ -7,8 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from routecost.cli import classifier as classifier_commands
+from routecost.cli import classify as classify_command
 from routecost.cli import prices, routes
-from routecost.cli.options import FormatOption, OutputOption, PricingOption, emit
+from routecost.cli.options import (
+    ClassifierOption,
+    FormatOption,
+    MapOption,
+    ModeName,
+    OutputOption,
+    PathsArgument,
+    PricingOption,
+    RulesOption,
+    TasksFromOption,
+    emit,
+)
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -24,30 +37,19 @@ app = typer.Typer(
     rich_markup_mode=None,
     epilog="Exit codes: 0 done, 1 a gate failed, 2 wrong command line, 3 unreadable input, 4 cannot decide.",
 )
+app.command("classify")(classify_command.classify)
+app.add_typer(classifier_commands.app, name="classifier")
 app.add_typer(prices.app, name="prices")
 app.add_typer(routes.app, name="routes")
 
-PathsArgument = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="PATH",
-        help="Logs or usage files: JSONL, CSV or Parquet, plain or .gz / .zst; files, globs, directories, "
-        "object-store URLs, or - for stdin. Without one: `logs` of routecost.toml, ./usage.parquet, ./logs*.",
-        show_default=False,
-    ),
-]
 ByOption = Annotated[
     list[str] | None,
     typer.Option("--by", help="Break the cost down by a column: feature, model, day, user_id, ...; repeatable."),
 ]
 SinceOption = Annotated[str | None, typer.Option("--since", help="Only requests from this moment on (UTC).")]
 UntilOption = Annotated[str | None, typer.Option("--until", help="Only requests before this moment (UTC).")]
-MapOption = Annotated[Path | None, typer.Option("--map", help="Field map (YAML): their column -> ours.")]
-RulesOption = Annotated[
-    Path | None, typer.Option("--task-rules", help="Task rules (YAML), asked before the shipped ones.")
-]
 ClassifyOption = Annotated[
-    bool, typer.Option("--classify/--no-classify", help="Let the bundled classifier type what has no label.")
+    bool, typer.Option("--classify/--no-classify", help="Let the classifier type what has no label and fits no rule.")
 ]
 UnitOption = Annotated[
     Literal["auto", "request", "session", "user"],
@@ -70,7 +72,6 @@ AsOfOption = Annotated[str | None, typer.Option("--as-of", help="Price requests 
 BaseModelOption = Annotated[
     str | None, typer.Option("--base-model", help="As if all of it had run on this model (token counts as logged).")
 ]
-ModeName = Annotated[str | None, typer.Option("--mode", help="Route everything in this mode: eco, balanced or sport.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -102,6 +103,8 @@ def analyze(
     field_map: MapOption = None,
     task_rules: RulesOption = None,
     classify: ClassifyOption = True,
+    classifier: ClassifierOption = None,
+    tasks_from: TasksFromOption = "log",
     unit: UnitOption = "auto",
     as_of: AsOfOption = None,
     rejects: RejectsOption = None,
@@ -129,6 +132,8 @@ def analyze(
             field_map=field_map,
             task_rules=task_rules,
             classify=classify,
+            classifier=classifier,
+            tasks_from=tasks_from,
             unit=unit,
             as_of=_day(as_of),
             rejects=rejects,
@@ -161,6 +166,8 @@ def simulate(
     field_map: MapOption = None,
     task_rules: RulesOption = None,
     classify: ClassifyOption = True,
+    classifier: ClassifierOption = None,
+    tasks_from: TasksFromOption = "log",
     as_of: AsOfOption = None,
     rejects: RejectsOption = None,
     max_bad: MaxBadOption = 0.01,
@@ -189,6 +196,8 @@ def simulate(
             field_map=field_map,
             task_rules=task_rules,
             classify=classify,
+            classifier=classifier,
+            tasks_from=tasks_from,
             as_of=_day(as_of),
             rejects=rejects,
             progress=progress,
@@ -246,6 +255,8 @@ def tally(
     field_map: MapOption = None,
     task_rules: RulesOption = None,
     classify: ClassifyOption = True,
+    classifier: ClassifierOption = None,
+    tasks_from: TasksFromOption = "log",
     unit: UnitOption = "auto",
     rejects: RejectsOption = None,
     max_bad: MaxBadOption = 0.01,
@@ -272,6 +283,8 @@ def tally(
             field_map=field_map,
             task_rules=task_rules,
             classify=classify,
+            classifier=classifier,
+            tasks_from=tasks_from,
             unit=unit,
             rejects=rejects,
             progress=progress,

@@ -26,6 +26,32 @@ PricingOption = Annotated[
     ),
 ]
 
+PathsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="PATH",
+        help="Logs or usage files: JSONL, CSV or Parquet, plain or .gz / .zst; files, globs, directories, "
+        "object-store URLs, or - for stdin. Without one: `logs` of routecost.toml, ./usage.parquet, ./logs*.",
+        show_default=False,
+    ),
+]
+MapOption = Annotated[Path | None, typer.Option("--map", help="Field map (YAML): their column -> ours.")]
+RulesOption = Annotated[
+    Path | None, typer.Option("--task-rules", help="Task rules (YAML), asked before the shipped ones.")
+]
+ClassifierOption = Annotated[
+    Path | None,
+    typer.Option("--classifier", help="A classifier of your own (`routecost classifier train`), not the bundled one."),
+]
+TasksFromOption = Annotated[
+    Literal["log", "rules", "classifier", "both"],
+    typer.Option(
+        "--tasks-from",
+        help="Who says what a request is. log: its own label, then rules, then the classifier; the others set labels "
+        "aside, and both compares them.",
+    ),
+]
+ModeName = Annotated[str | None, typer.Option("--mode", help="Route everything in this mode: eco, balanced or sport.")]
 
 # Nobody wraps lines in a pipe, and a wrapped line cannot be grepped.
 PIPE_WIDTH = 160

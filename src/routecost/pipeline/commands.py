@@ -6,16 +6,25 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
+from routecost.pipeline import explanation, labelling
 from routecost.pipeline.analysis import Analysis, analyse, require_known
 from routecost.pipeline.calculator import parse_mix, parse_rate, parse_tokens, usage_of
-from routecost.pipeline.intake import Intake, Options, Progress, read
+from routecost.pipeline.explanation import Explanation
+from routecost.pipeline.intake import Intake, Options, Progress, TasksFrom, read
+from routecost.pipeline.labelling import Classified, Evaluation, Sampled
 from routecost.pipeline.simulation import Simulation
 from routecost.pipeline.simulation import simulate as _simulate
 from routecost.prices import Book, read_prices
 from routecost.quality import read_quality
 from routecost.routing import Table, read_table
+from routecost.tasks import Rules, read_rules
 from routecost.usage.cells import Unit
+
+if TYPE_CHECKING:
+    from routecost.classifier.evaluate import Measured
+    from routecost.classifier.train import Trained
 
 DEFAULT_TABLE = "default"
 EXAMPLE = "worked-example"
@@ -35,6 +44,8 @@ def analyze(
     field_map: Path | None = None,
     task_rules: Path | None = None,
     classify: bool = True,
+    classifier: Path | None = None,
+    tasks_from: TasksFrom = "log",
     unit: Unit = "auto",
     rejects: Path | None = None,
     base_model: str | None = None,
@@ -49,7 +60,18 @@ def analyze(
     of the result gives days and months. Raises RoutecostError (a subclass says what kind).
     """
     routing = _table(table)
-    options = Options(tuple(by), since, until, field_map, task_rules, classify=classify, unit=unit, rejects=rejects)
+    options = Options(
+        tuple(by),
+        since,
+        until,
+        field_map,
+        task_rules,
+        classify=classify,
+        classifier=classifier,
+        tasks_from=tasks_from,
+        unit=unit,
+        rejects=rejects,
+    )
     book, intake = _read(paths, pricing, [routing], options, progress)
     return analyse(
         intake, book, routing, by=by, mode=mode, requests_per_day=requests_per_day, as_of=as_of, base_model=base_model
@@ -71,6 +93,8 @@ def simulate(
     field_map: Path | None = None,
     task_rules: Path | None = None,
     classify: bool = True,
+    classifier: Path | None = None,
+    tasks_from: TasksFrom = "log",
     rejects: Path | None = None,
     requests_per_day: float | None = None,
     as_of: dt.date | None = None,
@@ -78,7 +102,18 @@ def simulate(
 ) -> Simulation:
     """Routing tables side by side, against today's traffic and against controls. See Simulation and `analyze`."""
     routing = [_table(t) for t in tables]
-    options = Options((), since, until, field_map, task_rules, classify=classify, unit=unit, rejects=rejects)
+    options = Options(
+        (),
+        since,
+        until,
+        field_map,
+        task_rules,
+        classify=classify,
+        classifier=classifier,
+        tasks_from=tasks_from,
+        unit=unit,
+        rejects=rejects,
+    )
     book, intake = _read(paths, pricing, routing, options, progress)
     return _simulate(
         intake,
@@ -104,15 +139,129 @@ def tally(
     field_map: Path | None = None,
     task_rules: Path | None = None,
     classify: bool = True,
+    classifier: Path | None = None,
+    tasks_from: TasksFrom = "log",
     unit: Unit = "auto",
     rejects: Path | None = None,
     progress: Progress | None = None,
 ) -> Intake:
     """Logs and usage files counted into one usage, which usage.write_usage stores. tables: those whose rules on the
     request itself (user, prompt, size) the usage shall be able to answer."""
-    options = Options(tuple(by), since, until, field_map, task_rules, classify=classify, unit=unit, rejects=rejects)
+    options = Options(
+        tuple(by),
+        since,
+        until,
+        field_map,
+        task_rules,
+        classify=classify,
+        classifier=classifier,
+        tasks_from=tasks_from,
+        unit=unit,
+        rejects=rejects,
+    )
     book, intake = _read(paths, pricing, [_table(t) for t in tables], options, progress)
     return replace(intake, book_version=book.version)
+
+
+def classify(
+    paths: Paths,
+    output: Path,
+    *,
+    table: Table | str | Path | None = None,
+    mode: str | None = None,
+    pricing: Sequence[str | Path] = (),
+    classifier: Path | None = None,
+    field_map: Path | None = None,
+    task_rules: Path | None = None,
+    tasks_from: TasksFrom = "log",
+    progress: Progress | None = None,
+) -> Classified:
+    """Write the task of each request to `output` (.parquet, .csv, .jsonl), and with a table the model that it would
+    have gone to: shadow routing. See Classified."""
+    typist = _typist(classifier, task_rules, tasks_from)
+    return labelling.classify(
+        _listed(paths),
+        output,
+        typist,
+        table=None if table is None else _table(table),
+        mode=mode,
+        book=None if table is None else read_prices(pricing),
+        field_map=field_map,
+        progress=progress,
+    )
+
+
+def explain(
+    text: str,
+    *,
+    system: str | None = None,
+    previous_prompt: str | None = None,
+    classifier: Path | None = None,
+    task_rules: Path | None = None,
+    tasks_from: TasksFrom = "log",
+) -> Explanation:
+    """Why a prompt has the task that it has: the rule that fires, or the words that weigh most."""
+    typist = _typist(classifier, task_rules, tasks_from)
+    return explanation.explain(text, typist, system=system, previous_prompt=previous_prompt)
+
+
+def sample(
+    paths: Paths,
+    n: int,
+    output: Path,
+    *,
+    classifier: Path | None = None,
+    field_map: Path | None = None,
+    task_rules: Path | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Sampled:
+    """Write n requests for a person to label, with the weights that make them speak for all. See Sampled."""
+    typist = _typist(classifier, task_rules, "both")
+    return labelling.sample(_listed(paths), n, output, typist, seed=seed, field_map=field_map, progress=progress)
+
+
+def evaluate(
+    labels: Paths,
+    *,
+    classifier: Path | None = None,
+    task_rules: Path | None = None,
+    table: Table | str | Path | None = None,
+    mode: str | None = None,
+    pricing: Sequence[str | Path] = (),
+    worst: int = 10,
+    as_of: dt.date | None = None,
+) -> Evaluation:
+    """How good a classifier is on labelled requests, and with a table what its mistakes cost. See Evaluation."""
+    return labelling.evaluate_labels(
+        labelling.read_labels([Path(p) for p in _listed(labels)]),
+        _typist(classifier, task_rules, "both"),
+        table=None if table is None else _table(table),
+        mode=mode,
+        book=None if table is None else read_prices(pricing),
+        worst=worst,
+        as_of=as_of,
+    )
+
+
+def train(
+    labels: Paths,
+    output: Path,
+    *,
+    start: Path | Literal["bundled", "scratch"] = "bundled",
+    taxonomy: Path | None = None,
+    seed: int = 0,
+) -> tuple[Trained, Measured]:
+    """Train a classifier on labelled requests and write it to `output`; what it is, and how it did on labels that it
+    had not seen. start: the classifier to continue from."""
+    from routecost import classifier
+
+    found = labelling.read_labels([Path(p) for p in _listed(labels)])
+    classes = labelling.read_taxonomy(taxonomy) if taxonomy else None
+    before = None if start == "scratch" else classifier.load(None if start == "bundled" else Path(start))
+    trained, held = labelling.train_labels(found, start=before, classes=classes, name=output.stem, seed=seed)
+    classifier.save(trained.classifier, output)
+    return trained, held
 
 
 def estimate(
@@ -156,6 +305,20 @@ def _table(table: Table | str | Path) -> Table:
     return table if isinstance(table, Table) else read_table(table)
 
 
+def _listed(paths: Paths) -> list[str]:
+    return [str(paths)] if isinstance(paths, str | Path) else [str(p) for p in paths]
+
+
+def _typist(classifier: Path | None, task_rules: Path | None, tasks_from: TasksFrom) -> labelling.Typist:
+    from routecost.classifier import load
+
+    return labelling.Typist(
+        load(classifier) if tasks_from != "rules" else None,
+        read_rules(task_rules) if tasks_from != "classifier" else Rules(),
+        ignore_log=tasks_from != "log",
+    )
+
+
 def _read(
     paths: Paths,
     pricing: Sequence[str | Path],
@@ -163,6 +326,5 @@ def _read(
     options: Options,
     progress: Progress | None,
 ) -> tuple[Book, Intake]:
-    listed = [str(paths)] if isinstance(paths, str | Path) else [str(p) for p in paths]
     book = read_prices(pricing)
-    return book, read(listed, book, tables=tables, options=options, progress=progress)
+    return book, read(_listed(paths), book, tables=tables, options=options, progress=progress)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import numpy as np
 import polars as pl
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from routecost import classifier
 
 EXAMPLES = 3
+# Of the counts by source of tasks: requests that a rule decided, by its task and the classifier's.
+PAIR = "rules:"
 # Breakdowns that follow from a cell's day, so that every usage file has them.
 CALENDAR = ("week", "month")
 _TEXT = ("prompt", "system", "previous_prompt")
@@ -37,11 +39,13 @@ _COMPACT_ROWS = 150_000
 _BATCH_ROWS = 65_536
 _DUPLICATE_ROWS = 1_000_000
 # Columns that no command of the present asks a log for.
-_UNUSED = ("file", "line", "request_hash", "previous_prompt")
+_UNUSED = ("file", "line", "request_hash")
 # Columns that only task rules, and overrides on the request itself, look at.
 _ASKED_BY_RULES = ("n_messages", "project")
 
 Progress = Callable[[int, int], None]
+# Where task types come from. log: its own label, then rules, then the classifier; else its labels are set aside.
+TasksFrom = Literal["log", "rules", "classifier", "both"]
 T = TypeVar("T")
 
 
@@ -76,6 +80,8 @@ class Options:
     field_map: Path | None = None
     task_rules: Path | None = None
     classify: bool = True
+    classifier: Path | None = None
+    tasks_from: TasksFrom = "log"
     unit: Unit = "auto"
     rejects: Path | None = None
     workers: int | None = None
@@ -373,6 +379,9 @@ def _public_name(source: logs.Source) -> str:
 
 def _work(settings: Settings, overrides: Sequence[Override], options: Options) -> _Work:
     rules = _Once(lambda: tasks.read_rules(options.task_rules))
+    load = _Once(lambda: _load_classifier(options.classifier)) if options.classify else None
+    if options.classifier is not None and load is not None:
+        load()
     if options.task_rules is not None:
         # a mistake in it is told before the log is read
         rules()
@@ -390,16 +399,16 @@ def _work(settings: Settings, overrides: Sequence[Override], options: Options) -
         rule_expression(overrides) if overrides else None,
         columns,
         [c for c in columns if c not in (*_TEXT, *_ASKED_BY_RULES) or c in settings.by],
-        _Once(_load_classifier) if options.classify else None,
-        bool(overrides),
+        load,
+        bool(overrides) or options.tasks_from != "log",
         keep,
     )
 
 
-def _load_classifier() -> classifier.Classifier:
+def _load_classifier(path: Path | None) -> classifier.Classifier:
     from routecost import classifier
 
-    return classifier.load()
+    return classifier.load(path)
 
 
 def _tallied(
@@ -466,6 +475,11 @@ def _parsed(chunk: logs.Chunk, index: int, work: _Work) -> _Part:
     if work.keep is not None:
         requests = requests.filter(work.keep.fill_null(False))
     source = requests["task_source"].drop_nulls().value_counts() if requests.height else None
+    tasks_from = dict(source.iter_rows()) if source is not None else {}
+    if "classifier_task" in requests.columns:
+        pairs = requests.filter(pl.col("task_source") == tasks.RULES).group_by("task", "classifier_task").len()
+        tasks_from |= {f"{PAIR}{task}/{said or ''}": n for task, said, n in pairs.iter_rows()}
+        requests = requests.drop("classifier_task")
     # what rules and the classifier have looked at has done its part, and prompts are most of the bytes
     spent = [c for c in (*_TEXT, *_ASKED_BY_RULES) if c in requests.columns and c not in work.settings.by]
     return _Part(
@@ -474,7 +488,7 @@ def _parsed(chunk: logs.Chunk, index: int, work: _Work) -> _Part:
         parsed.lines,
         height - requests.height,
         requests["ts"].null_count(),
-        dict(source.iter_rows()) if source is not None else {},
+        tasks_from,
     )
 
 
@@ -504,12 +518,32 @@ def _requests(chunk: logs.Chunk, work: _Work) -> tuple[logs.Parsed, pl.DataFrame
 
 
 def _typed(frame: pl.DataFrame, work: _Work) -> pl.DataFrame:
-    """Task types from the log, rules and classifier, in this order."""
+    """Task types from the log, rules and classifier, in this order; from some of them where options say so.
+
+    With `both`, `classifier_task` is what the classifier would have said where a rule decided.
+    """
+    source = work.options.tasks_from
+    if source != "log":
+        return _typed_anew(frame, work, source)
     if frame["task"].is_in(TASKS).all() and not frame["task"].null_count():
         return frame.with_columns(task_source=pl.lit(tasks.LOG), confidence=pl.lit(None, pl.Float64))
     load = work.classifier
-    predict = None if load is None else lambda prompts: load().predict(prompts)
+    predict = None if load is None else lambda requests: load().predict(requests)
     return tasks.classify(frame, predict, work.rules())
+
+
+def _typed_anew(frame: pl.DataFrame, work: _Work, source: str) -> pl.DataFrame:
+    load = None if source == "rules" else work.classifier
+    predict = None if load is None else lambda requests: load().predict(requests)
+    rules = tasks.Rules() if source == "classifier" else work.rules()
+    typed = tasks.classify(frame.with_columns(task=pl.lit(None, pl.String)), predict, rules)
+    if source != "both" or predict is None:
+        return typed
+    said = pl.Series("classifier_task", [None], pl.String).new_from_index(0, typed.height)
+    by_rule = (typed["task_source"] == tasks.RULES).fill_null(False).arg_true()
+    if len(by_rule):
+        said = said.scatter(by_rule, predict(tasks.seen(typed[by_rule]))["task"])
+    return typed.with_columns(said)
 
 
 def _ruled(frame: pl.DataFrame, work: _Work) -> pl.DataFrame:
