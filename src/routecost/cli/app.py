@@ -72,6 +72,14 @@ AsOfOption = Annotated[str | None, typer.Option("--as-of", help="Price requests 
 BaseModelOption = Annotated[
     str | None, typer.Option("--base-model", help="As if all of it had run on this model (token counts as logged).")
 ]
+LabelsOption = Annotated[
+    Path | None,
+    typer.Option("--labels", help="Labelled requests to measure the classifier's mistakes on, not its model card."),
+]
+RetryOption = Annotated[
+    float, typer.Option("--retry-rate", help="Part of under-routed requests that are asked again on today's model.")
+]
+HarmOption = Annotated[float, typer.Option("--harm-usd", help="What an under-routed request costs besides, in USD.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -106,6 +114,9 @@ def analyze(
     classifier: ClassifierOption = None,
     tasks_from: TasksFromOption = "log",
     unit: UnitOption = "auto",
+    labels: LabelsOption = None,
+    retry_rate: RetryOption = 1.0,
+    harm_usd: HarmOption = 0.0,
     as_of: AsOfOption = None,
     rejects: RejectsOption = None,
     max_bad: MaxBadOption = 0.01,
@@ -136,6 +147,9 @@ def analyze(
             tasks_from=tasks_from,
             unit=unit,
             as_of=_day(as_of),
+            labels=labels,
+            retry_rate=retry_rate,
+            harm_usd=harm_usd,
             rejects=rejects,
             progress=progress,
         )
@@ -168,6 +182,9 @@ def simulate(
     classify: ClassifyOption = True,
     classifier: ClassifierOption = None,
     tasks_from: TasksFromOption = "log",
+    labels: LabelsOption = None,
+    retry_rate: RetryOption = 1.0,
+    harm_usd: HarmOption = 0.0,
     as_of: AsOfOption = None,
     rejects: RejectsOption = None,
     max_bad: MaxBadOption = 0.01,
@@ -199,11 +216,74 @@ def simulate(
             classifier=classifier,
             tasks_from=tasks_from,
             as_of=_day(as_of),
+            labels=labels,
+            retry_rate=retry_rate,
+            harm_usd=harm_usd,
             rejects=rejects,
             progress=progress,
         )
     emit(simulation_document(result), fmt, output)
     _leave(result.intake, result.coverage, max_bad, rejects)
+
+
+@app.command()
+def sensitivity(
+    paths: PathsArgument = None,
+    table: Annotated[str, typer.Option("--table", help="Routing table: a YAML file or a shipped name.")] = "default",
+    mode: ModeName = None,
+    errors: Annotated[
+        Literal["uniform", "measured"],
+        typer.Option("--errors", help="Mistakes fall on the other tasks alike, or as the confusion matrix has them."),
+    ] = "uniform",
+    lowest: Annotated[float, typer.Option("--to", help="The lowest accuracy to show, 0-1.")] = 0.25,
+    retry_rate: RetryOption = 1.0,
+    harm_usd: HarmOption = 0.0,
+    labels: LabelsOption = None,
+    quality: Annotated[
+        Path | None,
+        typer.Option("--quality", help="Quality table (CSV, YAML, Parquet) with a score by task and model."),
+    ] = None,
+    base_model: BaseModelOption = None,
+    pricing: PricingOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    field_map: MapOption = None,
+    task_rules: RulesOption = None,
+    classifier: ClassifierOption = None,
+    tasks_from: TasksFromOption = "log",
+    as_of: AsOfOption = None,
+    fmt: FormatOption = "console",
+    output: OutputOption = None,
+) -> None:
+    """How the saving falls as the classifier gets worse, and where it breaks even."""
+    from routecost.cli.progress import bar
+    from routecost.pipeline import commands
+    from routecost.pipeline.intake import find_paths
+    from routecost.render.sensitivity import sensitivity_document
+
+    with bar() as progress:
+        result = commands.sensitivity(
+            find_paths(paths or []),
+            table=table,
+            mode=mode,
+            errors=errors,
+            lowest=lowest,
+            retry_rate=retry_rate,
+            harm_usd=harm_usd,
+            labels=labels,
+            quality=quality,
+            base_model=base_model,
+            pricing=pricing or (),
+            since=_moment("--since", since),
+            until=_moment("--until", until),
+            field_map=field_map,
+            task_rules=task_rules,
+            classifier=classifier,
+            tasks_from=tasks_from,
+            as_of=_day(as_of),
+            progress=progress,
+        )
+    emit(sensitivity_document(result), fmt, output)
 
 
 @app.command()

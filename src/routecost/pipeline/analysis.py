@@ -12,6 +12,7 @@ import polars as pl
 from routecost import savings, stats
 from routecost.errors import InputError
 from routecost.pipeline.intake import Intake, require_prices
+from routecost.pipeline.misrouting import Misrouting, Mistakes, misrouting
 from routecost.prices import Book, ModelRef
 from routecost.routing import Table, validate
 from routecost.schema import TASKS, TOKEN_KINDS
@@ -129,6 +130,7 @@ class Analysis:
     book_version: str
     as_of: dt.date
     base_model: str | None = None
+    misrouting: Misrouting | None = None
 
     def to_polars(self) -> pl.DataFrame:
         """Task, model, the `--by` keys; requests, tokens, today_usd, routed_usd, saving_usd."""
@@ -145,6 +147,7 @@ def analyse(
     requests_per_day: float | None = None,
     as_of: dt.date | None = None,
     base_model: str | None = None,
+    mistakes: Mistakes | None = None,
 ) -> Analysis:
     """Usage, prices and a table -> costs and savings. base_model: as if all of it had run on this model. Raises
     InputError when there is no request at all, or a model that was asked for has no price."""
@@ -173,6 +176,7 @@ def analyse(
         book_version=book.version,
         as_of=as_of,
         base_model=base_model,
+        misrouting=misrouting(priced, sent, usage, table, book, mistakes, mode=mode, failure_rates=rates, as_of=as_of),
     )
 
 

@@ -8,12 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from routecost.errors import UsageError
 from routecost.pipeline import explanation, labelling
 from routecost.pipeline.analysis import Analysis, analyse, require_known
 from routecost.pipeline.calculator import parse_mix, parse_rate, parse_tokens, usage_of
 from routecost.pipeline.explanation import Explanation
 from routecost.pipeline.intake import Intake, Options, Progress, TasksFrom, read
 from routecost.pipeline.labelling import Classified, Evaluation, Sampled
+from routecost.pipeline.misrouting import Mistakes
+from routecost.pipeline.sensitivity import Errors, Sensitivity
+from routecost.pipeline.sensitivity import sensitivity as _sensitivity
 from routecost.pipeline.simulation import Simulation
 from routecost.pipeline.simulation import simulate as _simulate
 from routecost.prices import Book, read_prices
@@ -51,6 +55,9 @@ def analyze(
     base_model: str | None = None,
     requests_per_day: float | None = None,
     as_of: dt.date | None = None,
+    labels: Path | None = None,
+    retry_rate: float = 1.0,
+    harm_usd: float = 0.0,
     progress: Progress | None = None,
 ) -> Analysis:
     """What logs or usage files cost by task and model, and what a routing table would save.
@@ -74,7 +81,15 @@ def analyze(
     )
     book, intake = _read(paths, pricing, [routing], options, progress)
     return analyse(
-        intake, book, routing, by=by, mode=mode, requests_per_day=requests_per_day, as_of=as_of, base_model=base_model
+        intake,
+        book,
+        routing,
+        by=by,
+        mode=mode,
+        requests_per_day=requests_per_day,
+        as_of=as_of,
+        base_model=base_model,
+        mistakes=_mistakes(classifier, labels, retry_rate, harm_usd),
     )
 
 
@@ -98,6 +113,9 @@ def simulate(
     rejects: Path | None = None,
     requests_per_day: float | None = None,
     as_of: dt.date | None = None,
+    labels: Path | None = None,
+    retry_rate: float = 1.0,
+    harm_usd: float = 0.0,
     progress: Progress | None = None,
 ) -> Simulation:
     """Routing tables side by side, against today's traffic and against controls. See Simulation and `analyze`."""
@@ -124,6 +142,50 @@ def simulate(
         base_model=base_model,
         quality=read_quality(quality) if quality else None,
         requests_per_day=requests_per_day,
+        as_of=as_of,
+        mistakes=_mistakes(classifier, labels, retry_rate, harm_usd),
+    )
+
+
+def sensitivity(
+    paths: Paths,
+    *,
+    table: Table | str | Path = DEFAULT_TABLE,
+    mode: str | None = None,
+    errors: Errors = "uniform",
+    lowest: float = 0.25,
+    retry_rate: float = 1.0,
+    harm_usd: float = 0.0,
+    labels: Path | None = None,
+    quality: Path | None = None,
+    base_model: str | None = None,
+    pricing: Sequence[str | Path] = (),
+    since: dt.datetime | None = None,
+    until: dt.datetime | None = None,
+    field_map: Path | None = None,
+    task_rules: Path | None = None,
+    classifier: Path | None = None,
+    tasks_from: TasksFrom = "log",
+    as_of: dt.date | None = None,
+    progress: Progress | None = None,
+) -> Sensitivity:
+    """How the saving of a table falls as the classifier gets worse. labels: labelled requests to measure it on."""
+    routing = _table(table)
+    options = Options((), since, until, field_map, task_rules, classifier=classifier, tasks_from=tasks_from)
+    confusion = _mistakes(classifier, labels, retry_rate, harm_usd).confusion()
+    book, intake = _read(paths, pricing, [routing], options, progress)
+    return _sensitivity(
+        intake,
+        book,
+        routing,
+        mode=mode,
+        confusion=confusion,
+        errors=errors,
+        lowest=lowest,
+        retry_rate=retry_rate,
+        harm_usd=harm_usd,
+        quality=read_quality(quality) if quality else None,
+        base_model=base_model,
         as_of=as_of,
     )
 
@@ -303,6 +365,19 @@ def worked_example() -> Analysis:
 
 def _table(table: Table | str | Path) -> Table:
     return table if isinstance(table, Table) else read_table(table)
+
+
+def _mistakes(classifier: Path | None, labels: Path | None, retry_rate: float, harm_usd: float) -> Mistakes:
+    """What is known of the classifier's mistakes: from labels, else what its file says."""
+    from routecost.classifier import load
+
+    for option, value in (("--retry-rate", retry_rate), ("--harm-usd", harm_usd)):
+        if value < 0:
+            raise UsageError(f"{option}: saw {value:g}, expected 0 or more.")
+    if labels is not None:
+        measured = evaluate([labels], classifier=classifier, worst=0).alone.confusion
+        return Mistakes(lambda: measured, retry_rate, harm_usd)
+    return Mistakes(lambda: load(classifier).confusion, retry_rate, harm_usd)
 
 
 def _listed(paths: Paths) -> list[str]:

@@ -488,11 +488,11 @@ def read_labels(paths: Sequence[Path]) -> Labels:
     frame = frame.filter((pl.col("prompt").str.strip_chars() != "").fill_null(False))
     has = (pl.col("task") != "").fill_null(False)
     unlabelled = frame.select((~has).sum()).item()
-    frame = frame.with_columns(
-        weight=pl.when(pl.col("stratum").is_null())
-        .then(pl.col("weight").fill_null(1.0))
-        .otherwise(pl.col("weight") * pl.len().over("stratum") / has.sum().over("stratum"))
-    ).filter(has)
+    # where a stratum has rows without a label, those that have one stand for them
+    more = (
+        pl.when(pl.col("stratum").is_null()).then(1.0).otherwise(pl.len().over("stratum") / has.sum().over("stratum"))
+    )
+    frame = frame.with_columns(weight=pl.col("weight").fill_null(1.0) * more).filter(has)
     name = ", ".join(path.name for path in paths)
     if not frame.height:
         raise InputError(f"{name}: no row has a label. Fill in the column `task` and run this again.")

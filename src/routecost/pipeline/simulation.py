@@ -28,6 +28,7 @@ from routecost.pipeline.analysis import (
     scale_of,
 )
 from routecost.pipeline.intake import Intake, require_prices
+from routecost.pipeline.misrouting import Misrouting, Mistakes, misrouting
 from routecost.prices import Book
 from routecost.routing import Table
 from routecost.usage import Usage
@@ -54,6 +55,7 @@ class Scenario:
     latency_routed: tuple[float | None, ...]
     latency_known_share: float
     by_mode: bool = False
+    misrouting: Misrouting | None = None
 
     @property
     def over_random_usd(self) -> float:
@@ -137,6 +139,7 @@ def simulate(
     quality: pl.DataFrame | None = None,
     requests_per_day: float | None = None,
     as_of: dt.date | None = None,
+    mistakes: Mistakes | None = None,
 ) -> Simulation:
     """Usage, prices and tables -> what each would have cost. See Simulation."""
     if not 0 < share <= 1:
@@ -157,7 +160,10 @@ def simulate(
         for mode in shown:
             sent = savings.routed(priced, table, book, mode=mode, failure_rates=failing, as_of=as_of)
             scenario = _scenario(sent, priced, usage, table, mode, book, share, latency, quality, as_of)
-            scenarios.append(replace(scenario, by_mode=shown != [None]))
+            wrong = misrouting(
+                priced, sent, usage, table, book, mistakes, mode=mode, failure_rates=failing, as_of=as_of
+            )
+            scenarios.append(replace(scenario, by_mode=shown != [None], misrouting=wrong))
     period = period_of(usage.cells)
     latency_today = _percentiles(latency["middle"].to_numpy(), latency["n"].to_numpy().astype(float))
     if base_model:

@@ -8,6 +8,8 @@ from typing import Any
 import polars as pl
 
 from routecost.pipeline.analysis import DAYS_PER_MONTH, Analysis, Saving, Scale, as_rows
+from routecost.pipeline.intake import PAIR
+from routecost.pipeline.misrouting import Misrouting, as_data
 from routecost.render import Column, Document, Section, usd
 from routecost.render.intake import (
     NOBODY,
@@ -19,6 +21,7 @@ from routecost.render.intake import (
     task_name,
     unpriced_section,
 )
+from routecost.render.sensitivity import misrouting_section
 from routecost.schema import TOKEN_KINDS
 from routecost.stats import Interval
 
@@ -38,6 +41,8 @@ def analysis_document(result: Analysis, command: str = "analyze") -> Document:
         _costs(result),
         *(_breakdown(by, frame, result.scale) for by, frame in result.breakdowns.items()),
         saving_section(result.saving, result.scale),
+        *mistakes_sections(result.misrouting, result.saving, result.scale),
+        *_rules_against_classifier(result),
     ]
     residual = _residual(result)
     sections += [s for s in (residual, unpriced_section(result.coverage), fault_section(result.intake)) if s]
@@ -226,6 +231,41 @@ def saving_section(saving: Saving, scale: Scale) -> Section:
     return Section(f"Savings with {name} (USD {unit})", columns, rows, total, _saving_notes(saving, factor))
 
 
+def mistakes_sections(found: Misrouting | None, saving: Saving, scale: Scale) -> list[Section]:
+    """What mistakes of the classifier take off a saving; nothing where it decided nothing."""
+    if found is None:
+        return []
+    factor, unit = (1.0, "in all") if scale.factor is None else (scale.factor, "a day")
+    return [misrouting_section(found, saving.saving_usd, factor, unit)]
+
+
+def rule_pairs(counts: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Requests that a rule decided, by its task and what the classifier says (`--tasks-from both`)."""
+    pairs = []
+    for key, n in sorted(counts.items()):
+        if key.startswith(f"task_from_{PAIR}"):
+            task, _, said = key.removeprefix(f"task_from_{PAIR}").rpartition("/")
+            pairs.append({"rule": task, "classifier": said or None, "requests": n})
+    return pairs
+
+
+def _rules_against_classifier(result: Analysis) -> list[Section]:
+    pairs = rule_pairs(result.intake.counts)
+    if not pairs:
+        return []
+    whole = sum(p["requests"] for p in pairs)
+    agree = sum(p["requests"] for p in pairs if p["rule"] == p["classifier"])
+    rows = [{**p, "classifier": task_name(p["classifier"]), "share": p["requests"] / whole} for p in pairs]
+    columns = (
+        Column("rule", "Rules say"),
+        Column("classifier", "Classifier says"),
+        Column("requests", "Requests", "count"),
+        Column("share", "Share", "percent"),
+    )
+    note = f"They agree on {agree / whole:.1%} of the {many(whole, 'request')} that a rule decides."
+    return [Section("Rules against the classifier", columns, rows, notes=(note,))]
+
+
 def _to(row: Mapping[str, Any]) -> str:
     name = row["routed_to"] or NOBODY
     more = row["routed_models"] - 1
@@ -285,15 +325,14 @@ def _residual(result: Analysis) -> Section | None:
 def notes(result: Analysis) -> list[str]:
     out = []
     counts = result.intake.counts
-    decided = {k.removeprefix("task_from_"): v for k, v in counts.items() if k.startswith("task_from_")}
+    decided = {
+        k.removeprefix("task_from_"): v for k, v in counts.items() if k.startswith("task_from_") and PAIR not in k
+    }
     if decided and set(decided) != {"log"}:
-        words = {"log": "the log", "rules": "rules", "classifier": "the bundled classifier"}
+        words = {"log": "the log", "rules": "rules", "classifier": "the classifier"}
         out.append("Task types come from " + ", ".join(f"{words[k]} ({n:,})" for k, n in sorted(decided.items())) + ".")
-    if decided.get("classifier"):
-        out.append(
-            "Where the classifier takes hard requests for simple ones, the saving is overstated: docs/model-card.md "
-            "has its error rates, and a `task` column or --task-rules says it better."
-        )
+    if decided.get("classifier") and result.misrouting is None:
+        out.append("Nothing is known of the classifier's mistakes, so none are taken off the saving (--labels FILE).")
     unclassified = sum(n for task, n in result.mix.select("task", "requests").iter_rows() if task is None)
     if unclassified:
         out.append(
@@ -356,6 +395,8 @@ def data(result: Analysis) -> dict[str, Any]:
         "breakdowns": {by: as_rows(frame) for by, frame in result.breakdowns.items()},
         "residual": as_rows(result.residual),
         "saving": saving_data(result.saving, result.scale),
+        "misrouting": as_data(result.misrouting),
+        "rules_against_classifier": rule_pairs(result.intake.counts),
         "assumptions": list(ASSUMPTIONS),
     }
 

@@ -5,9 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from routecost.pipeline.analysis import as_rows
+from routecost.pipeline.misrouting import as_data
 from routecost.pipeline.simulation import Scenario, Simulation
 from routecost.render import Column, Document, Section, usd
-from routecost.render.analysis import ASSUMPTIONS, interval_text, saving_data, saving_section, saving_sentence
+from routecost.render.analysis import (
+    ASSUMPTIONS,
+    interval_text,
+    mistakes_sections,
+    saving_data,
+    saving_section,
+    saving_sentence,
+)
 from routecost.render.intake import fault_section, intake_data, intake_lines, task_name, unpriced_section
 from routecost.stats import Interval
 
@@ -28,7 +36,11 @@ def simulation_document(result: Simulation) -> Document:
     shared = _shared(result)
     sections += [s for s in (shared,) if s]
     if len(result.scenarios) <= FULL:
-        sections += [saving_section(s.saving, result.scale) for s in result.scenarios]
+        for s in result.scenarios:
+            sections += [
+                saving_section(s.saving, result.scale),
+                *mistakes_sections(s.misrouting, s.saving, result.scale),
+            ]
     else:
         sections.append(_by_task(result))
     sections += _latency(result)
@@ -200,6 +212,7 @@ def _data(result: Simulation) -> dict[str, Any]:
                 "latency_ms": _percentiles(s.latency_routed),
                 "latency_known_share": s.latency_known_share,
                 "latency_by_task": as_rows(s.latency),
+                "misrouting": as_data(s.misrouting),
             }
             for s in result.scenarios
         ],
