@@ -15,7 +15,18 @@ import pydantic
 from routecost import schema
 from routecost.errors import InputError, did_you_mean
 
-__all__ = ["SEEN", "Predict", "Rule", "Rules", "classify", "holding", "read_rules", "seen"]
+__all__ = [
+    "SEEN",
+    "Predict",
+    "Rule",
+    "Rules",
+    "classify",
+    "covers",
+    "holding",
+    "matches",
+    "read_rules",
+    "seen",
+]
 
 Predict = Callable[[pl.DataFrame], pl.DataFrame]
 """Requests with the columns of SEEN (may be empty, all but `prompt` may be missing, any may be null) -> frame of the
@@ -155,6 +166,27 @@ def holding(frame: pl.DataFrame, rules: Rules) -> list[tuple[int, Rule]]:
     """The rules that hold for the first row, with their numbers from 1."""
     requests = _conditions_frame(frame)
     return [(n, rule) for n, rule in enumerate(rules.rules, 1) if requests.select(rule.holds().first()).item()]
+
+
+def matches(frame: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    """Whether each rule holds, whichever comes first: a Boolean column a rule (`0`, `1`, ...)."""
+    requests = _conditions_frame(frame)
+    return requests.select(rule.holds().alias(str(i)) for i, rule in enumerate(rules.rules))
+
+
+def covers(earlier: Rule, later: Rule) -> bool:
+    """Whether what `later` asks for implies what `earlier` asks for, so that it can never decide."""
+    asked = later.conditions()
+    for key, value in earlier.conditions().items():
+        other = asked.get(key)
+        if other is None:
+            return False
+        if isinstance(value, int) and isinstance(other, int):
+            if other < value if key.startswith("min_") else other > value:
+                return False
+        elif value != other:
+            return False
+    return True
 
 
 def seen(frame: pl.DataFrame) -> pl.DataFrame:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from routecost.cli.options import FormatOption, OutputOption, PricingOption, emit
+from routecost.cli.options import FormatOption, MapOption, OutputOption, PricingOption, RulesOption, emit
 
 app = typer.Typer(no_args_is_help=True, help="Show, validate and compare routing tables.")
 
@@ -30,11 +30,18 @@ def show(
 def validate(
     tables: Annotated[list[str], typer.Argument(metavar="TABLE...", help=_NAMES)],
     pricing: PricingOption = None,
+    task_rules: RulesOption = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option("--log", help="Count on this log how often each rule fires, decides and overlaps; repeatable."),
+    ] = None,
+    field_map: MapOption = None,
     fmt: FormatOption = "console",
     output: OutputOption = None,
 ) -> None:
     """Check routing tables: that every model has a price, that fallbacks are equivalent, that nothing is shadowed.
 
+    With --task-rules or --log also task rules and overrides: which overlap, shadow one another, or never fire.
     Ends with exit code 3 when a table has an error; warnings and notes do not change the exit code.
     """
     from routecost import routing
@@ -45,6 +52,7 @@ def validate(
     book = read_prices(pricing or ())
     refs = book.refs()
     checked: list[tuple[str, list[routing.Finding]]] = []
+    read: list[routing.Table] = []
     for name in tables:
         try:
             table = routing.read_table(name)
@@ -58,7 +66,16 @@ def validate(
             lambda tier: [ref for ref in refs if ref.tier == tier],
         )
         checked.append((table.source or name, findings))
-    emit(findings_document(checked), fmt, output)
+        read.append(table)
+    found = []
+    if task_rules is not None or log:
+        from routecost import tasks
+        from routecost.cli.progress import bar
+        from routecost.pipeline.rules import check_rules
+
+        with bar() as progress:
+            found = check_rules(tasks.read_rules(task_rules), read, log or (), field_map=field_map, progress=progress)
+    emit(findings_document(checked, found), fmt, output)
     if any(finding.level == "error" for _, findings in checked for finding in findings):
         raise typer.Exit(InputError.exit_code)
 

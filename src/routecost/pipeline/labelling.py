@@ -136,7 +136,7 @@ def classify(
     rejected = requests = 0
     damaged: list[str] = []
     with _Writer(output) as writer:
-        for frame, rejects in _over(_sources(paths, field_map), work, damaged, progress):
+        for frame, rejects in over(sources_of(paths, field_map), work, damaged, progress):
             rejected += rejects
             requests += frame.height
             for counter, column in ((by_task, "task"), (by_source, "task_source"), (by_model, "routed_model")):
@@ -166,7 +166,8 @@ _SEEN_BY_RULES: Final = (
 )
 
 
-def _sources(paths: Sequence[str], field_map: Path | None) -> list[tuple[logs.Source, logs.Layout]]:
+def sources_of(paths: Sequence[str], field_map: Path | None) -> list[tuple[logs.Source, logs.Layout]]:
+    """Files with how they are read. Raises InputError where there is none."""
     given = logs.read_map(field_map) if field_map else None
     found = [(source, logs.layout_of(source, given)) for source in logs.find_sources(paths)]
     if not found:
@@ -174,7 +175,7 @@ def _sources(paths: Sequence[str], field_map: Path | None) -> list[tuple[logs.So
     return found
 
 
-def _over(
+def over(
     sources: Sequence[tuple[logs.Source, logs.Layout]],
     work: Callable[[logs.Chunk, int], T],
     damaged: list[str],
@@ -301,7 +302,7 @@ def sample(
     for, so that weighted shares estimate those of the whole log without bias. The same seed draws the same rows from
     the same requests, in whatever order files and lines stand.
     """
-    sources = _sources(paths, field_map)
+    sources = sources_of(paths, field_map)
     narrow: list[pl.DataFrame] = []
     sums: list[pl.DataFrame] = []
     damaged: list[str] = []
@@ -319,7 +320,7 @@ def sample(
         )
         return _lowest(rows, n), sizes, height - rows.height
 
-    for rows, sizes, empty in _over(sources, look, damaged, progress):
+    for rows, sizes, empty in over(sources, look, damaged, progress):
         narrow.append(rows)
         sums.append(sizes)
         without += empty
@@ -348,7 +349,7 @@ def sample(
         requests = chunk.parse(tuple(REQUEST)).requests.with_columns(pl.col("row").cast(pl.Int64))
         return typist.decide(requests.join(mine, on="row", how="inner", maintain_order="left"))
 
-    found = pl.concat(_over(sources, fetch, damaged, None, wanted), how="diagonal").sort("priority")
+    found = pl.concat(over(sources, fetch, damaged, None, wanted), how="diagonal").sort("priority")
     frame = found.select(
         pl.lit(None, pl.String).alias("task"),
         pl.lit(None, pl.String).alias("alt"),

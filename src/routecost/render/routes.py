@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from routecost.pipeline.rules import Checked
 from routecost.render import Column, Document, Section
 from routecost.routing import Change, Finding, Override, Table
 
@@ -52,8 +53,8 @@ def table_document(table: Table) -> Document:
     return Document("routes show", _lines(table), sections, {"table": _plain(table)}, grid)
 
 
-def findings_document(checked: Sequence[tuple[str, Sequence[Finding]]]) -> Document:
-    """`routes validate`: the findings of each table (by name), and whether it can be used."""
+def findings_document(checked: Sequence[tuple[str, Sequence[Finding]]], rules: Sequence[Checked] = ()) -> Document:
+    """`routes validate`: the findings of each table (by name), and whether it can be used; then those of rules."""
     lines = [f"{name}: {_verdict(findings)}" for name, findings in checked]
     columns = [Column("level", "level"), Column("where", "where"), Column("message", "what"), Column("fix", "to do")]
     sections = [
@@ -61,7 +62,17 @@ def findings_document(checked: Sequence[tuple[str, Sequence[Finding]]]) -> Docum
         for name, findings in checked
         if findings
     ]
+    for found in rules:
+        if found.requests is not None:
+            counts = [Column("matches", "matches", "count"), Column("decides", "decides", "count")]
+            uses = [{"n": u.number, "rule": u.rule, "matches": u.matches, "decides": u.decides} for u in found.uses]
+            title = f"{found.name}, on {found.requests:,} requests"
+            sections.append(Section(title, [Column("n", "#", "count"), Column("rule", "rule"), *counts], uses))
+        said = [{**asdict(f), "fix": f.fix or None} for f in found.findings]
+        sections += [Section(f"{found.name}: findings", columns, said)] if said else []
+        lines.append(f"{found.name}: {_verdict(found.findings)}")
     rows = [{"table": name, **asdict(f)} for name, findings in checked for f in findings]
+    rows += [{"table": found.name, **asdict(f)} for found in rules for f in found.findings]
     data = {
         "tables": [
             {
@@ -70,7 +81,16 @@ def findings_document(checked: Sequence[tuple[str, Sequence[Finding]]]) -> Docum
                 "findings": [asdict(f) for f in findings],
             }
             for name, findings in checked
-        ]
+        ],
+        "rules": [
+            {
+                "name": found.name,
+                "requests": found.requests,
+                "uses": [asdict(u) for u in found.uses],
+                "findings": [asdict(f) for f in found.findings],
+            }
+            for found in rules
+        ],
     }
     return Document(
         "routes validate", lines, sections, data, Section("Findings", [Column("table", "table"), *columns], rows)

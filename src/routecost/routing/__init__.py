@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from routecost.routing.check import Change, Finding, Resolved, diff, validate
 from routecost.routing.read import read_table
-from routecost.routing.route import route, rule_expression
+from routecost.routing.route import holding, route, rule_expression
 from routecost.routing.table import Override, Table, empty_table
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Table",
     "diff",
     "empty_table",
+    "holding",
     "read_table",
     "route",
     "rule_expression",

@@ -78,6 +78,23 @@ def route(
     return cells.with_columns(columns.get_columns())
 
 
+def holding(requests: pl.DataFrame, table: Table, *, mode: str | None = None) -> pl.DataFrame:
+    """Whether each override's conditions hold, a Boolean column an override (`0`, `1`, ...), whichever comes first.
+
+    requests: as for `route`, with the columns that conditions on the request itself read (prompt, user_id, ...)."""
+    missing = pl.repeat(None, requests.height, dtype=pl.String)
+    needed = dict.fromkeys((*_READ, *REQUEST_GLOBS.values(), *PATTERNS.values()))
+    text = requests.select(
+        pl.col(name).cast(pl.String) if name in requests.columns else missing.alias(name) for name in needed
+    )
+    counts = (requests[k] if k in requests.columns else missing.cast(pl.Int64).alias(k) for k in INPUT_KINDS)
+    frame = text.with_columns(*counts, mode=_mode_of(text, table, mode))
+    if table.request_rules():
+        frame = frame.with_columns(rule_expression(table.request_rules()))
+    modes = table.modes()
+    return frame.select(_overrides(o, modes).fill_null(False).alias(str(i)) for i, o in enumerate(table.overrides))
+
+
 def rule_expression(overrides: Sequence[Override]) -> pl.Expr:
     """`rule` of a request frame: the sorted keys, joined by commas, of the overrides whose request-level conditions
     hold; null when none does. Conditions on cells are left to `route`; overrides without others are ignored."""
