@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routecost import tasks
@@ -159,6 +159,7 @@ PROMPT = st.sampled_from([None, "", "who was x", "def f():", "5 and 6, how many?
 TASK = st.sampled_from([None, None, "code", " Own "])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(PROMPT, TASK), max_size=12), st.integers(1, 5))
 def test_chunks_do_not_change_the_result(given_rows: list[tuple[str | None, str | None]], size: int) -> None:
     schema = {"prompt": pl.String, "task": pl.String}

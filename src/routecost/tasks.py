@@ -112,7 +112,8 @@ def classify(frame: pl.DataFrame, predict: Predict | None, rules: Rules) -> pl.D
     """Add `task`, `task_source` (log, rules, classifier) and `confidence` (Float64, null unless the classifier chose).
 
     The log's own task comes first (any name, lower-cased and trimmed), then the rules, then `predict`, which sees only
-    prompts that are still undecided; what is left is null. Columns that the frame lacks count as null.
+    prompts that are still undecided; what is left is null. Columns that the frame lacks count as null. A rule that
+    cannot be evaluated leaves the requests without a label of their own unclassified.
     """
     task = _logged(frame)
     confidence = pl.Series("confidence", [None], pl.Float64).new_from_index(0, frame.height)
@@ -121,7 +122,11 @@ def classify(frame: pl.DataFrame, predict: Predict | None, rules: Rules) -> pl.D
 
     open_rows = task.is_null().arg_true()
     requests = _conditions_frame(frame[open_rows] if len(open_rows) < frame.height else frame)
-    by_rule = requests.select(rules.task().alias("task")).to_series()
+    try:
+        by_rule = requests.select(rules.task().alias("task")).to_series()
+    except Exception:  # fail-open: what a rule would have said is unknown, so these requests are unclassified
+        source = pl.select(pl.when(task.is_not_null()).then(pl.lit(LOG))).to_series().alias("task_source")
+        return frame.with_columns(task, source, confidence)
     by_rule = by_rule if len(by_rule) == len(open_rows) else by_rule.new_from_index(0, len(open_rows))
     source = pl.select(pl.when(task.is_not_null()).then(pl.lit(LOG))).to_series().alias("task_source")
     source = source.scatter(open_rows, _where(by_rule, RULES))

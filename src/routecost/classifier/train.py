@@ -30,7 +30,7 @@ NAME: Final = "hashed-linear"
 MIN_LABELS: Final = 10
 
 # Inverse regularisation; the best is chosen by cross-validation.
-STRENGTHS: Final = (1.0, 3.0, 10.0)
+STRENGTHS: Final = (3.0, 10.0, 30.0)
 SHAPE_SCALE: Final = 0.5
 MAX_ITERATIONS: Final = 500
 
@@ -86,6 +86,9 @@ def train(
     frame = frame.filter(pl.col("task").is_in(names))
     y = frame["task"].cast(pl.Enum(names)).to_physical().to_numpy().astype(np.int64)
     x = _matrix(frame, start)
+    # what no row has keeps a weight of zero, so it need not be fitted
+    used = np.unique(x.indices)
+    width, x = x.shape[1], x[:, used]
     given = frame["weight"].to_numpy()
     sources = frame["source"].fill_null("").to_numpy()
     size = frame.select(pl.len().over("source", "task")).to_series().to_numpy().astype(np.float64)
@@ -106,7 +109,9 @@ def train(
             best = (loss, strength, scores * temperature + prior, temperature, prior)
     assert best is not None
     loss, strength, scores, temperature, prior = best
-    coefficients, intercept = _fit(x, y, in_fit, strength)
+    fitted, intercept = _fit(x, y, in_fit, strength)
+    coefficients = np.zeros((width, len(names)))
+    coefficients[used] = fitted
     parts = _combined(coefficients * temperature, intercept * temperature + prior, start)
     held_out = _held_out(frame, scores, natural, names)
     source = f"held-out {'sources' if len(set(sources)) >= folds else 'labels'}" + (f" of {corpus}" if corpus else "")
