@@ -5,17 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from routecost.pipeline.commands import analyze, estimate, simulate, tally
+    from routecost.pipeline.commands import analyze, classify, estimate, sensitivity, simulate, tally
     from routecost.prices import read_prices
     from routecost.routing import read_table
 
 __version__ = "0.1.0"
 
-__all__ = ["analyze", "estimate", "read_prices", "read_table", "simulate", "tally"]
+__all__ = [
+    "analyze",
+    "classify",
+    "estimate",
+    "read_prices",
+    "read_table",
+    "sensitivity",
+    "simulate",
+    "tally",
+]
 
 _HOMES = {
     "analyze": "routecost.pipeline.commands",
+    "classify": "routecost.pipeline.commands",
     "estimate": "routecost.pipeline.commands",
+    "sensitivity": "routecost.pipeline.commands",
     "simulate": "routecost.pipeline.commands",
     "tally": "routecost.pipeline.commands",
     "read_prices": "routecost.prices",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import polars as pl
 
-from routecost.classifier import features
+from routecost.classifier import evaluate, features
 from routecost.classifier.model import FORMAT, MAX_CLASSES, NATURAL_MIX, Classifier, save, version_of
 from routecost.confusion import Confusion
 from routecost.errors import InputError, RoutecostError
@@ -97,14 +97,17 @@ def train(
     in_fit = _by_class(weight, y, [1.0] * len(names))
     natural = _by_class(weight, y, shares)
 
+    known_alt = pl.when(pl.col("alt").is_in(names)).then("alt").otherwise("task")
+    second = frame.select(known_alt.cast(pl.Enum(names)).to_physical()).to_series().to_numpy().astype(np.int64)
+
     split = _split(y, sources, folds, seed)
     best: tuple[float, float, Floats, float, Floats] | None = None
     for strength in strengths:
         scores = np.zeros((len(y), len(names)))
         for known, unseen in split:
             scores[unseen] = _decision(_fit(x[known], y[known], in_fit[known], strength), x[unseen])
-        temperature, prior = _calibrate(scores, y, natural)
-        loss = _log_loss(scores * temperature + prior, y, natural)
+        temperature, prior = _calibrate(scores, y, second, natural)
+        loss = _log_loss(scores * temperature + prior, y, second, natural)
         if best is None or loss < best[0]:
             best = (loss, strength, scores * temperature + prior, temperature, prior)
     assert best is not None
@@ -240,18 +243,20 @@ def _by_class(weight: Floats, y: Labels, total: Sequence[float]) -> Floats:
     return scaled
 
 
-def _log_loss(scores: Floats, y: Labels, weight: Floats) -> float:
-    scores = scores - scores.max(axis=1, keepdims=True)
-    of_label = scores[np.arange(len(y)), y] - np.log(np.exp(scores).sum(axis=1))
-    return float(-np.average(of_label, weights=weight))
+def _log_loss(scores: Floats, y: Labels, second: Labels, weight: Floats) -> float:
+    """Of the label, or of either where a second one is accepted (`second` is `y` where none is)."""
+    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+    rows = np.arange(len(y))
+    right = odds[rows, y] + np.where(second == y, 0.0, odds[rows, second])
+    return float(-np.average(np.log(np.maximum(right / odds.sum(axis=1), 1e-300)), weights=weight))
 
 
-def _calibrate(scores: Floats, y: Labels, weight: Floats) -> tuple[float, Floats]:
+def _calibrate(scores: Floats, y: Labels, second: Labels, weight: Floats) -> tuple[float, Floats]:
     """Factor on the scores and addition per class that give held-out rows the least log loss."""
     from scipy.optimize import minimize
 
     def loss(p: Floats) -> float:
-        return _log_loss(scores * math.exp(p[0]) + np.append(0.0, p[1:]), y, weight)
+        return _log_loss(scores * math.exp(p[0]) + np.append(0.0, p[1:]), y, second, weight)
 
     best = minimize(loss, np.zeros(scores.shape[1]), method="Nelder-Mead", options={"maxiter": 4000})
     return math.exp(best.x[0]), np.append(0.0, best.x[1:])
@@ -293,19 +298,38 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m routecost.classifier.train", description="Train the classifier.")
     parser.add_argument("corpus", type=Path, nargs="+", help="JSONL or Parquet: prompt, task (or task_type), source")
     parser.add_argument("-o", "--output", type=Path, required=True, help="classifier file to write")
+    parser.add_argument(
+        "--measure", type=Path, help="labelled requests that are no part of the corpus: their confusion matrix is kept"
+    )
     parser.add_argument("--folds", type=int, default=5, help="folds of the cross-validation over sources (default 5)")
     options = parser.parse_args(argv)
     try:
-        labelled = pl.concat([read_corpus(path) for path in options.corpus], how="vertical")
+        labelled = pl.concat([_alike(read_corpus(path)) for path in options.corpus], how="vertical")
         about = " + ".join(path.name for path in options.corpus)
         trained = train(labelled, classes=TASKS, mix=NATURAL_MIX, corpus=about, folds=options.folds)
-        save(trained.classifier, options.output)
+        model = trained.classifier if options.measure is None else measured(trained.classifier, options.measure)
+        save(model, options.output)
     except RoutecostError as error:
         parser.exit(error.exit_code, f"{parser.prog}: {error}\n")
-    model = trained.classifier
     print(f"{options.output}: {model.name} {model.version}, {options.output.stat().st_size:,} bytes, from {about}")
     print(f"held-out sources, natural mix: accuracy {trained.accuracy:.3f}, log loss {trained.log_loss:.3f}")
     return 0
+
+
+def measured(model: Classifier, path: Path) -> Classifier:
+    """The classifier with its mistakes on labelled requests, which are closer to traffic than its own corpus is."""
+    labelled = read_corpus(path)
+    given = model.predict(labelled)
+    hits = labelled.with_columns(given=given["task"], confidence=given["confidence"])
+    found = evaluate.measure(hits, classes=model.classes, source=f"{labelled.height:,} prompts of {path.name}")
+    return replace(
+        model, confusion=found.confusion, metadata={**model.metadata, "confusion": found.confusion.to_json()}
+    )
+
+
+def _alike(corpus: pl.DataFrame) -> pl.DataFrame:
+    """Weights with which every corpus counts the same in the fit, however large it is."""
+    return corpus.with_columns(weight=1 / (pl.len().over("source", "task") ** -0.5).sum())
 
 
 def read_corpus(path: Path) -> pl.DataFrame:

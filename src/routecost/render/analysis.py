@@ -26,7 +26,8 @@ from routecost.schema import TOKEN_KINDS
 from routecost.stats import Interval
 
 ASSUMPTIONS = (
-    "A rerouted request keeps its token counts (scaled where an overlay gives a token ratio) and needs no retry.",
+    "A rerouted request keeps its token counts (scaled where an overlay gives a token ratio) and needs no retry, apart "
+    "from what is told of the classifier's mistakes.",
     "Prices are list prices unless an overlay says otherwise. Days are UTC; a month is 30 days.",
 )
 MAX_ROWS = 40
