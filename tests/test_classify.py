@@ -103,6 +103,15 @@ def test_a_log_without_requests_leaves_no_file(cli: Run, tmp_path: Path) -> None
     assert not (tmp_path / "out.parquet").exists()
 
 
+def test_a_bundled_classifier_that_cannot_be_read_fails_open(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("routecost.classifier.model.SHIPPED", "gone.npz")
+    found = commands.analyze(log, table="default")
+    mix = dict(found.mix.select("task", "requests").iter_rows())
+    assert mix[None] > 50
+    assert sum(mix.values()) == 121
+    assert found.misrouting is None
+
+
 # --- explain ----------------------------------------------------------------------------------------------------------
 
 

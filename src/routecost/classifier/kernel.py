@@ -67,6 +67,7 @@ _HIGH, _SMALL = _U(0x8080808080808080), _U(0x2020202020202020)
 
 # What a feature is of. Each kind hashes apart from the others.
 _WORD, _WORDS, _STEM, _FIRST, _LAST, _LENGTH, _TOKENS, _MESSAGES, _INPUT, _TOOLS, _IN_SYSTEM = range(1, 12)
+_FIRST_BY_LENGTH, _LAST_BY_LENGTH = 12, 13
 _STEM_LETTERS = 4
 
 # Without reference counting: arrays are only borrowed here, and counting them took half of the time.
@@ -438,6 +439,10 @@ def _row(
         if words > 2:
             begin = (first * _PAIR + second) * _PAIR + third
             n = _add(index, n, _slot(begin, _FIRST), spans, 0, 0)
+        # "summarise" is one thing before a sentence and another before a contract
+        size = _U(int(level * 1.5))
+        n = _add(index, n, _slot(first * _PAIR + size, _FIRST_BY_LENGTH), spans, 0, 0)
+        n = _add(index, n, _slot(last * _PAIR + size, _LAST_BY_LENGTH), spans, 0, 0)
     n = _add(index, n, _slot(_U(int(level * 3)), _LENGTH), spans, 0, 0)
     if length <= HEAD + TAIL:
         n = _add(index, n, _slot(_U(int(math.log1p(words) * 3)), _TOKENS), spans, 0, 0)
@@ -671,6 +676,7 @@ def edge_names(words: int, length: int, numbers: Any) -> list[str]:
     names = ["(first word)", "(last word)"] if words else []
     names += ["(first two words)", "(last two words)"] if words > 1 else []
     names += ["(first three words)"] if words > 2 else []
+    names += ["(first word at this length)", "(last word at this length)"] if words else []
     names += ["(length)"]
     names += ["(number of words)"] if length <= HEAD + TAIL else []
     names += ["(messages)"] if numbers[0] >= 0 else []

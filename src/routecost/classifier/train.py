@@ -306,7 +306,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         labelled = pl.concat([_alike(read_corpus(path)) for path in options.corpus], how="vertical")
         about = " + ".join(path.name for path in options.corpus)
-        trained = train(labelled, classes=TASKS, mix=NATURAL_MIX, corpus=about, folds=options.folds)
+        trained = train(
+            labelled, classes=TASKS, mix=NATURAL_MIX, corpus=about, folds=options.folds, strengths=STRENGTHS[1:]
+        )
         model = trained.classifier if options.measure is None else measured(trained.classifier, options.measure)
         save(model, options.output)
     except RoutecostError as error:

@@ -527,14 +527,27 @@ def _typed(frame: pl.DataFrame, work: _Work) -> pl.DataFrame:
         return _typed_anew(frame, work, source)
     if frame["task"].is_in(TASKS).all() and not frame["task"].null_count():
         return frame.with_columns(task_source=pl.lit(tasks.LOG), confidence=pl.lit(None, pl.Float64))
-    load = work.classifier
-    predict = None if load is None else lambda requests: load().predict(requests)
-    return tasks.classify(frame, predict, work.rules())
+    return tasks.classify(frame, _predictor(work.classifier), work.rules())
+
+
+def _predictor(load: _Once[classifier.Classifier] | None) -> tasks.Predict | None:
+    """What asks the classifier. Fails open: one that was not named and cannot be loaded leaves requests unclassified
+    (one that was named is loaded before the log is read)."""
+    if load is None:
+        return None
+
+    def predict(requests: pl.DataFrame) -> pl.DataFrame:
+        try:
+            return load().predict(requests)
+        except InputError:
+            nothing = pl.Series([None]).new_from_index(0, requests.height)
+            return pl.DataFrame({"task": nothing.cast(pl.String), "confidence": nothing.cast(pl.Float64)})
+
+    return predict
 
 
 def _typed_anew(frame: pl.DataFrame, work: _Work, source: str) -> pl.DataFrame:
-    load = None if source == "rules" else work.classifier
-    predict = None if load is None else lambda requests: load().predict(requests)
+    predict = _predictor(None if source == "rules" else work.classifier)
     rules = tasks.Rules() if source == "classifier" else work.rules()
     typed = tasks.classify(frame.with_columns(task=pl.lit(None, pl.String)), predict, rules)
     if source != "both" or predict is None:
