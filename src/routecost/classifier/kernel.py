@@ -18,7 +18,7 @@ from routecost.classifier.characters import DIGIT, IGNORED, LETTER, MARK, NEWLIN
 
 __all__ = ["ACTIVE", "BITS", "BLOCKS", "EDGES", "SHAPE", "edge_names", "extract", "locate", "score", "trace"]
 
-BITS = 18
+BITS = 19
 # Bytes that are read of a prompt, and of the texts around it. A long prompt says what it wants at its ends: 512 and 256
 # were no better on prompts that training had not seen, 1,024 and 512 neither.
 HEAD, TAIL = 384, 128
