@@ -404,6 +404,7 @@ def test_the_kernel_scores_what_scikit_learn_fitted(monkeypatch: pytest.MonkeyPa
     trained = train.train(labelled, mix=dict.fromkeys(schema.TASKS, 0.25))
     coefficients, intercept = fitted[-1]
     x = train._matrix(train._prepared(labelled), None)
+    x = x[:, np.unique(x.indices)]
     scores = np.asarray(x @ coefficients) + intercept
     given = np.log(trained.classifier.predict(labelled).select("^p_.*$").to_numpy())
     # the fit is followed by a factor and an addition for each task
