@@ -96,6 +96,14 @@ def test_what_is_wrong_is_said(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["log.jsonl"]
 
 
+def test_a_usage_file_has_no_requests_to_classify(cli: Run, log: Path, tmp_path: Path) -> None:
+    cli("tally", log, "-o", tmp_path / "u.parquet")
+    for command in (("classify",), ("classifier", "sample")):
+        done = cli(*command, tmp_path / "u.parquet", "-o", tmp_path / "out.csv")
+        assert done.returncode == 3
+        assert "u.parquet is a usage file: it holds counts and no request" in done.stderr
+
+
 def test_a_log_without_requests_leaves_no_file(cli: Run, tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text('{"model": 1\n')
     done = cli("classify", "bad.jsonl", "-o", "out.parquet", cwd=tmp_path)

@@ -37,7 +37,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     epilog="Exit codes: 0 done, 1 a gate failed, 2 wrong command line, 3 unreadable input, 4 cannot decide.",
 )
-app.command("classify")(classify_command.classify)
 app.add_typer(classifier_commands.app, name="classifier")
 app.add_typer(prices.app, name="prices")
 app.add_typer(routes.app, name="routes")
@@ -376,6 +375,9 @@ def tally(
     )
     sys.stderr.writelines(f"{note}\n" for note in intake.notes)
     _leave(intake, None, max_bad, rejects)
+
+
+app.command("classify")(classify_command.classify)
 
 
 def _leave(intake: Intake, coverage: Coverage | None, max_bad: float, rejects: Path | None) -> None:

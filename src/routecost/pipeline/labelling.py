@@ -20,7 +20,7 @@ from routecost.errors import InputError, UsageError, did_you_mean
 from routecost.prices import Book
 from routecost.routing import Table, route, rule_expression
 from routecost.schema import INPUT_KINDS, REQUEST
-from routecost.usage import Settings, prepare
+from routecost.usage import Settings, is_usage_file, prepare
 
 if TYPE_CHECKING:
     from routecost.classifier.train import Trained
@@ -169,7 +169,11 @@ _SEEN_BY_RULES: Final = (
 def sources_of(paths: Sequence[str], field_map: Path | None) -> list[tuple[logs.Source, logs.Layout]]:
     """Files with how they are read. Raises InputError where there is none."""
     given = logs.read_map(field_map) if field_map else None
-    found = [(source, logs.layout_of(source, given)) for source in logs.find_sources(paths)]
+    sources = list(logs.find_sources(paths))
+    for source in sources:
+        if source.kind == "parquet" and is_usage_file(source.path):
+            raise InputError(f"{source.name} is a usage file: it holds counts and no request. Name the log itself.")
+    found = [(source, logs.layout_of(source, given)) for source in sources]
     if not found:
         raise InputError("nothing to read: no file among " + ", ".join(paths))
     return found

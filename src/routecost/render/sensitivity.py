@@ -24,7 +24,7 @@ def misrouting_section(found: Misrouting, saving_usd: float, factor: float, unit
         f"{found.confusion.source}; what the log and rules say is taken as right.",
         "Under-routed (to a cheaper model than the table has for the true task): "
         f"{_share(found.under, found.requests)} of all requests. Asked again on today's model "
-        f"({found.retry_rate:g} times each, both calls paid): "
+        f"({times(found.retry_rate)} each, both calls paid): "
         f"{_usd(found.retry_usd, factor)} {unit}"
         + (f"; harm at ${found.harm_usd_each:g} each: {_usd(found.harm_usd, factor)}" if found.harm_usd_each else "")
         + ".",
@@ -80,11 +80,15 @@ def sensitivity_document(result: Sensitivity) -> Document:
     spread = "on the other tasks alike" if result.errors == "uniform" else "as in the confusion matrix"
     notes = (
         f"Mistakes fall {spread}. The tasks of the log are taken as true.",
-        f"An under-routed request is asked again on today's model {result.retry_rate:g} times, and both calls are paid"
+        f"An under-routed request is asked again on today's model {times(result.retry_rate)}, and both calls are paid"
         + (f"; each costs ${result.harm_usd:g} besides." if result.harm_usd else "."),
         f"Quality: {result.quality_from}.",
     )
     return Document("sensitivity", lines, [section], _data(result), section, notes)
+
+
+def times(rate: float) -> str:
+    return {0.0: "never", 1.0: "once", 2.0: "twice"}.get(rate, f"{rate:g} times")
 
 
 def _break_even(result: Sensitivity) -> str:
