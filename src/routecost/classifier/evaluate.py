@@ -11,7 +11,7 @@ import polars as pl
 
 from routecost.confusion import Confusion
 
-__all__ = ["ADJACENT", "Measured", "Share", "calibration", "measure", "reweighted", "share"]
+__all__ = ["ADJACENT", "Measured", "Share", "accepted", "calibration", "measure", "reweighted", "share"]
 
 # Pairs of tasks that are taken for one another most, and cost least when they are.
 ADJACENT: Final = (("simple", "code"), ("reasoning", "complex"))
@@ -59,10 +59,7 @@ class Measured:
 def measure(labelled: pl.DataFrame, *, classes: Sequence[str], source: str = "labels") -> Measured:
     """`labelled`: task (the label), given (null: undecided), and maybe alt, weight, stratum, confidence."""
     frame = _columns(labelled)
-    hits = frame.with_columns(
-        first=pl.col("given").eq_missing(pl.col("task")),
-        accepted=pl.col("given").eq_missing(pl.col("task")) | (pl.col("given") == pl.col("alt")).fill_null(False),
-    )
+    hits = frame.with_columns(first=pl.col("given").eq_missing(pl.col("task")), accepted=accepted())
     present = [c for c in classes if (hits["task"] == c).any()]
     by_label = {c: hits.filter(pl.col("task") == c) for c in present}
     recall = {c: share(rows, "first") for c, rows in by_label.items()}
@@ -94,6 +91,11 @@ def measure(labelled: pl.DataFrame, *, classes: Sequence[str], source: str = "la
             classes, settled.select("task", "given").rows(), _scaled(settled).to_list(), source=source
         ),
     )
+
+
+def accepted() -> pl.Expr:
+    """Whether `given` is the label `task` or the second one, `alt`."""
+    return pl.col("given").eq_missing(pl.col("task")) | (pl.col("given") == pl.col("alt")).fill_null(False)
 
 
 def reweighted(labelled: pl.DataFrame, mix: Mapping[str, float]) -> pl.DataFrame:

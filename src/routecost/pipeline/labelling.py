@@ -17,6 +17,7 @@ import polars as pl
 from routecost import logs, savings, tasks
 from routecost.classifier import MAX_CLASSES, NATURAL_MIX, Classifier, evaluate
 from routecost.errors import InputError, UsageError, did_you_mean
+from routecost.pipeline.intake import Progress
 from routecost.prices import Book
 from routecost.routing import Table, route, rule_expression
 from routecost.schema import INPUT_KINDS, REQUEST
@@ -25,7 +26,6 @@ from routecost.usage import Settings, is_usage_file, prepare
 if TYPE_CHECKING:
     from routecost.classifier.train import Trained
 
-Progress = Callable[[int, int], None]
 T = TypeVar("T")
 
 # Columns of requests that say what a request is, for a person and for `evaluate`.
@@ -613,7 +613,7 @@ def evaluate_labels(
     if set(NATURAL_MIX) <= set(seen):
         weighted = evaluate.reweighted(alone, NATURAL_MIX)
         natural = evaluate.measure(weighted, classes=model.classes, source=source)
-    hits = alone.with_columns(accepted=_accepted())
+    hits = alone.with_columns(accepted=evaluate.accepted())
     wrong = hits.filter(~pl.col("accepted")).sort("confidence", "prompt", descending=[True, False], nulls_last=True)
     return Evaluation(
         labels=labels,
@@ -621,15 +621,11 @@ def evaluate_labels(
         alone=evaluate.measure(alone, classes=model.classes, source=source),
         system=evaluate.measure(system, classes=model.classes, source=source),
         natural=natural,
-        bins=evaluate.calibration(weighted.with_columns(accepted=_accepted()) if natural else hits)[1],
+        bins=evaluate.calibration(weighted.with_columns(accepted=evaluate.accepted()) if natural else hits)[1],
         by={c: _accuracy_by(hits, c) for c in ("source", "lang") if hits[c].null_count() < hits.height},
         worst=wrong.select("task", "alt", "given", "confidence", "prompt").head(worst),
         misrouted=_misrouted(system, table, mode, book, as_of) if table is not None and book is not None else None,
     )
-
-
-def _accepted() -> pl.Expr:
-    return pl.col("given").eq_missing(pl.col("task")) | (pl.col("given") == pl.col("alt")).fill_null(False)
 
 
 def _accuracy_by(hits: pl.DataFrame, column: str) -> pl.DataFrame:

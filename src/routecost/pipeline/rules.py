@@ -11,7 +11,8 @@ import numpy.typing as npt
 import polars as pl
 
 from routecost import logs, tasks
-from routecost.pipeline.labelling import Progress, over, sources_of
+from routecost.pipeline.intake import Progress
+from routecost.pipeline.labelling import over, sources_of
 from routecost.routing import Finding, Table, holding
 from routecost.schema import REQUEST
 

@@ -121,9 +121,7 @@ def sensitivity(
             for i, true in enumerate(classes)
         }
         ends.append(_mixture(right, routed, shares, classes, usable, retry_rate, harm_usd, scores))
-    groups = [
-        _by_group(right, routed, usage.groups, end, classes, pooled, usable, retry_rate, harm_usd) for end in ends
-    ]
+    groups = _by_group(right, routed, usage.groups, ends, classes, pooled, usable, retry_rate, harm_usd)
     steps = np.round(np.arange(1.0, lowest - 1e-9, -STEP), 10).tolist()
     if steps[-1] > lowest + 1e-9:
         steps.append(lowest)
@@ -204,7 +202,7 @@ def _mixture(
     cost = misrouted = under = 0.0
     quality: float | None = 0.0 if scores is not None else None
     for k, given in enumerate(classes):
-        part = _parts(right, shares, k)
+        part = right.select(_parts(shares, k)).to_series().to_numpy()
         there = routed[given]
         low, other = _under(right, there)
         weight = requests * part
@@ -227,11 +225,11 @@ def _mixture(
     return _End(cost, misrouted / whole, under / whole, mean, shares)
 
 
-def _parts(right: pl.DataFrame, shares: Mapping[str, Array], k: int) -> Array:
-    """The share of each cell that is given task k. Cells of no task stay unclassified, whatever the accuracy."""
+def _parts(shares: Mapping[str, Array], k: int) -> pl.Expr:
+    """The share of a row's `task` that is given task k. Rows of no task stay unclassified, whatever the accuracy."""
     fixed = {task: float(row[k]) for task, row in shares.items()}
     first = 1.0 if k == 0 else 0.0
-    return right["task"].replace_strict(fixed, default=first, return_dtype=pl.Float64).fill_null(first).to_numpy()
+    return pl.col("task").replace_strict(fixed, default=first, return_dtype=pl.Float64).fill_null(first)
 
 
 def _under(right: pl.DataFrame, there: pl.DataFrame) -> tuple[Mask, Mask]:
@@ -246,19 +244,18 @@ def _by_group(
     right: pl.DataFrame,
     routed: Mapping[str, pl.DataFrame],
     groups: pl.DataFrame,
-    end: _End,
+    ends: Sequence[_End],
     classes: Sequence[str],
     pooled: bool,
     usable: pl.Series,
     retry_rate: float,
     harm_usd: float,
-) -> pl.DataFrame:
-    """Requests, today_usd and the expected routed_usd of each (task, group)."""
+) -> list[pl.DataFrame]:
+    """For each end: requests, today_usd and the expected routed_usd of each (task, group)."""
     keys = ["task", "group"]
-    total: pl.DataFrame | None = None
+    totals: list[pl.DataFrame] = []
     for k, given in enumerate(classes):
         there = routed[given].filter(usable)
-        found = savings.by_group(there, groups, pooled_features=pooled)
         low, _ = _under(right.filter(usable), there)
         worth = (
             there.with_columns(low=pl.Series(low))
@@ -268,25 +265,25 @@ def _by_group(
                 hurt=pl.col("requests").filter("low").sum() / pl.col("requests").sum(),
             )
         )
-        fixed = {task: float(row[k]) for task, row in end.shares.items()}
-        first = 1.0 if k == 0 else 0.0
-        part = pl.col("task").replace_strict(fixed, default=first, return_dtype=pl.Float64).fill_null(first)
         more = retry_rate * pl.col("today_usd") * pl.col("again").fill_nan(0.0).fill_null(0.0)
         harm = harm_usd * pl.col("requests") * pl.col("hurt").fill_nan(0.0).fill_null(0.0)
-        found = found.join(worth, on="task", how="left", nulls_equal=True).select(
-            *keys, "requests", "today_usd", routed_usd=(pl.col("routed_usd") + more + harm) * part
+        found = savings.by_group(there, groups, pooled_features=pooled).join(
+            worth, on="task", how="left", nulls_equal=True
         )
-        if total is None:
-            total = found
-        else:
-            add = found.select(*keys, more="routed_usd")
-            total = (
-                total.join(add, on=keys, how="left", nulls_equal=True, maintain_order="left")
+        for i, end in enumerate(ends):
+            cost = (pl.col("routed_usd") + more + harm) * _parts(end.shares, k)
+            mine = found.select(*keys, "requests", "today_usd", routed_usd=cost)
+            if k == 0:
+                totals.append(mine)
+                continue
+            add = mine.select(*keys, more="routed_usd")
+            totals[i] = (
+                totals[i]
+                .join(add, on=keys, how="left", nulls_equal=True, maintain_order="left")
                 .with_columns(routed_usd=pl.col("routed_usd") + pl.col("more").fill_null(0.0))
                 .drop("more")
             )
-    assert total is not None
-    return total
+    return totals
 
 
 def _scores(quality: pl.DataFrame, book: Book) -> dict[tuple[str, str], float]:
