@@ -12,7 +12,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Literal
 
@@ -60,12 +60,14 @@ class DamagedError(InputError):
 
 @dataclass(frozen=True)
 class Source:
-    """One file of a log. `name` is how it is shown; `path` is where its bytes are (a spool file for stdin)."""
+    """One file of a log. `name` is how it is shown; `path` is where its bytes are (a spool file for stdin). found: in a
+    folder or by a pattern, not named."""
 
     name: str
     path: str
     kind: Kind
     compression: Literal["gzip", "zstd"] | None = None
+    found: bool = False
 
     @property
     def size(self) -> int:
@@ -105,14 +107,14 @@ def _expand(path: str) -> list[Source]:
             raise InputError(
                 f"{path}: no log in this directory. Expected files ending in {', '.join(_KINDS)}, plain or .gz / .zst."
             )
-        return [_local(p) for p in inside]
+        return [replace(_local(p), found=True) for p in inside]
     if os.path.exists(path):
         return [_local(path)]
     if glob.has_magic(path):
         matches = sorted(p for p in glob.glob(path, recursive=True) if os.path.isfile(p))
         if not matches:
             raise InputError(f"{path}: no file matches this pattern. Check the folder, or quote it for the shell.")
-        return [_local(p) for p in matches]
+        return [replace(_local(p), found=True) for p in matches]
     if os.path.islink(path):
         raise InputError(f"{path}: a link to {os.readlink(path)}, which does not exist.")
     parent = Path(path).parent
@@ -125,8 +127,26 @@ def _expand(path: str) -> list[Source]:
 
 def _is_log(path: Path, root: Path) -> bool:
     """Whether a file in a directory is read: by its ending; `.x` and `_x` are not data, as in Hive and Spark."""
-    hidden = any(part.startswith((".", "_")) for part in path.relative_to(root).parts)
-    return not hidden and _named_kind(path.name) is not None and path.is_file()
+    parts = path.relative_to(root).parts
+    if any(part.startswith((".", "_")) for part in parts) or not path.is_file():
+        return False
+    if _BEDROCK in path.parts and ("data" in path.parts[path.parts.index(_BEDROCK) :] or path.name == _BEDROCK_CHECK):
+        # bodies that were too large for the log stand beside it, and the mark of a permission check
+        return False
+    return _named_kind(path.name) is not None or (not path.suffix and _begins_like_json(path))
+
+
+_BEDROCK = "BedrockModelInvocationLogs"
+_BEDROCK_CHECK = "amazon-bedrock-logs-permission-check"
+
+
+def _begins_like_json(path: Path) -> bool:
+    """Whether a file without an ending, as some loggers write objects, begins as a JSON object or array."""
+    try:
+        with path.open("rb") as file:
+            return file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
+    except OSError:
+        return False
 
 
 def _named_kind(name: str) -> Kind | None:

@@ -9,12 +9,16 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import polars as pl
 
 from routecost.errors import InputError, did_you_mean
 from routecost.schema import INPUT_KINDS, REQUEST, TOKEN_KINDS
+
+if TYPE_CHECKING:
+    from routecost.logs.fields import Dialect, Reading
+    from routecost.logs.mapped import Joined
 
 # Targets of a map beside the columns of a request: what they become is worked out in `canonical`.
 EXTRA_TARGETS: Final[dict[str, pl.DataType]] = {
@@ -69,6 +73,10 @@ MAX_AMOUNT: Final[dict[str, float]] = {"cost_usd": 1e5, "latency_ms": 1e10, "ttf
 _MAX_MICROS: Final = 9 * 10**15
 
 
+class NotRecognisedError(InputError):
+    """A file in which no request is recognised."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """How the records of one file map to requests.
@@ -77,6 +85,8 @@ class Layout:
     start, time_unit: what numeric times count from, and in. extra: raw fields that a `--by` asks for.
     numeric: their top-level fields that held only numbers in the sample (JSON).
     decimal_comma, day_first: how a spreadsheet wrote amounts, and days with slashes (None: the sample does not tell).
+    dialect, reading: of a log that is not flat, in place of `fields`. typed: what of its sample Polars reads by the types
+    of its leaves (messages have several shapes). joined: the requests that its records answer. estimates: whether missing counts are estimated.
     """
 
     fields: Mapping[str, tuple[str, ...]]
@@ -89,6 +99,11 @@ class Layout:
     decimal_comma: bool = False
     day_first: bool | None = None
     notes: tuple[str, ...] = ()
+    dialect: Dialect | None = None
+    reading: Reading | None = None
+    typed: Literal["all", "but messages", "nothing"] = "nothing"
+    joined: Joined | None = None
+    estimates: bool = True
 
     def for_file(self, name: str) -> Layout:
         """The constants that the map gives for this file added to the general ones."""
@@ -293,7 +308,7 @@ def _require_something(
     anchors = ("model", "input_tokens", "total_input_tokens", "output_tokens", "prompt", "cost_usd", "task")
     if any(c in constants or (c in fields and fields[c][0] in seen) for c in anchors):
         return
-    raise InputError(
+    raise NotRecognisedError(
         f"{name}: no request recognised. Fields seen: {', '.join(sorted(seen)) or 'none'}. Expected some of model, "
         "input_tokens (or prompt_tokens), output_tokens (or completion_tokens), ts, prompt. If they have other names, "
         "write a field map and pass it with --map:  columns: {THEIR_FIELD: input_tokens, ...}"

@@ -10,12 +10,15 @@ import json
 import os
 import re
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
 
+import orjson
 import polars as pl
 
-from routecost.errors import InputError
+from routecost.errors import InputError, did_you_mean
+from routecost.logs import dialects, mapped
+from routecost.logs.fields import Dialect, Reading, Type, find
 from routecost.logs.files import (
     CHUNK_BYTES,
     DamagedError,
@@ -27,13 +30,19 @@ from routecost.logs.files import (
     remote_error,
 )
 from routecost.logs.flat import EXTRA_TARGETS, Layout, canonical, detect_layout, json_schema
+from routecost.schema import REQUEST
 
 SAMPLE_RECORDS: Final = 500
+_PARQUET_SAMPLE: Final = 20
 SAMPLE_BYTES: Final = 1 << 20
 MAX_LINE_BYTES: Final = 256 << 20
 # A CSV record beyond this is a quote that never closes.
 MAX_CSV_RECORD_BYTES: Final = 32 << 20
 PARQUET_ROWS: Final = 65_536
+# Rows with text in them, or of which Python objects are made, are far larger.
+NESTED_ROWS: Final = 8_192
+# A file that is read at once.
+MAX_WHOLE_BYTES: Final = 1 << 30
 _BOM: Final = b"\xef\xbb\xbf"
 # So few lines are looked at one by one when they do not parse together.
 _FEW_LINES: Final = 32
@@ -52,14 +61,22 @@ class Reject:
 
 @dataclass(frozen=True)
 class Parsed:
-    """What a chunk holds: requests (see flat.canonical; `row` is their place in the chunk) and rejected lines."""
+    """What a chunk holds: requests (see flat.canonical; `row` is their place in the chunk) and rejected lines.
+
+    Of a dialect also: records (lines; one may hold several calls or none), those that are no call, lines that repeat a
+    call, and counts that the arithmetic guard corrected, by what it did.
+    """
 
     requests: pl.DataFrame
     rejects: tuple[Reject, ...] = ()
+    records: int | None = None
+    skipped: int = 0
+    repeated: int = 0
+    corrected: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def lines(self) -> int:
-        return self.requests.height + len(self.rejects)
+        return self.requests.height + len(self.rejects) if self.records is None else self.records
 
 
 @dataclass(frozen=True)
@@ -85,18 +102,87 @@ class _Block:
         return cls(ordinal, len(data), lambda: data, lines)
 
 
-def layout_of(source: Source, given: Layout | None, extra: Sequence[str] = ()) -> Layout:
-    """The layout of a source from a sample of its records. Raises InputError when nothing is recognised."""
+def layout_of(
+    source: Source,
+    given: Layout | None = None,
+    extra: Sequence[str] = (),
+    log_format: str | None = None,
+    *,
+    estimates: bool = True,
+) -> Layout:
+    """The layout of a source from a sample of its records: of the dialect named, or of the one that they are of, or
+    (with a map, or where they are of none) flat. Raises InputError when nothing is recognised."""
     try:
+        records, lines, head = _sample(source)
+        dialect = None
+        if log_format is not None:
+            dialect = dialects.by_name(log_format)
+        elif given is None:
+            dialect = dialects.detect(records)
+        if dialect is not None:
+            return _dialect_layout(source, dialect, records, lines, extra, estimates=estimates)
         if source.kind == "parquet":
             # the types of its columns say all that values would
             return detect_layout(source.name, [dict.fromkeys(_parquet(source)[1])], given, extra)
         if source.kind == "csv":
-            return _csv_layout(source, given, extra)
-        return detect_layout(source.name, _json_sample(source), given, extra)
+            return _csv_layout(source, head, given, extra)
+        return detect_layout(source.name, records, given, extra)
     except DamagedError:
         # `chunks` comes upon it again
         return detect_layout(source.name, [], given, extra)
+
+
+def sample_of(source: Source) -> list[dict[str, Any]]:
+    """The first records of a source, with values of any type. Raises DamagedError."""
+    return _sample(source)[0]
+
+
+def _sample(source: Source) -> tuple[list[dict[str, Any]], list[bytes], _CsvHead | None]:
+    """The first records, their lines where they are JSON, and what a CSV file's beginning says."""
+    if source.kind == "parquet":
+        plan, names = _parquet(source)
+        try:
+            rows = plan.head(_PARQUET_SAMPLE).collect(engine="in-memory").to_dicts()
+        except (*_FAILURES, OSError) as error:
+            raise _not_parquet(source, error) from error
+        return rows or [dict.fromkeys(names)], [], None
+    if source.kind == "csv":
+        head = _csv_head(source)
+        if head is None:
+            return [], [], None
+        return [dict(zip(head.header, row, strict=True)) for row in head.sample] or [dict.fromkeys(head.header)], [], head
+    records, lines = _json_sample(source)
+    return records, lines, None
+
+
+def _dialect_layout(
+    source: Source,
+    dialect: Dialect,
+    records: Sequence[Mapping[str, Any]],
+    lines: Sequence[bytes],
+    extra: Sequence[str],
+    *,
+    estimates: bool,
+) -> Layout:
+    reading = dialect.reading(records)
+    extra = tuple(c for c in extra if c not in REQUEST)
+    layout = Layout({}, extra=extra, dialect=dialect, reading=reading, estimates=estimates)
+    shown = [r for _, r in reading.unpack(enumerate(records))] if reading.unpack is not None else records
+    for path in extra:
+        if shown and not any(find(r, path) is not None or find(r.get("", {}), path) is not None for r in shown):
+            seen = sorted({key for record in records for key in record})
+            near = did_you_mean(path, [*REQUEST, *seen])
+            raise InputError(f"{source.name}: no field {path!r} to group by.{near} Fields seen: {', '.join(seen)}.")
+    if reading.unpack is None and source.kind == "jsonl":
+        paths = mapped.leaves(layout, reading.fields)
+        for typed, any_messages in _TYPED:
+            types = mapped.schema(paths, any_messages=any_messages)
+            if types is not None and lines and _read_json(b"\n".join(lines), types) is not None:
+                return replace(layout, typed=typed)
+    return layout
+
+
+_TYPED: Final[tuple[tuple[Literal["all", "but messages"], bool], ...]] = (("all", False), ("but messages", True))
 
 
 def chunks(source: Source, layout: Layout, only: Collection[int] | None = None) -> Iterator[Chunk]:
@@ -106,7 +192,7 @@ def chunks(source: Source, layout: Layout, only: Collection[int] | None = None) 
         return
     head = _csv_head(source) if source.kind == "csv" else None
     last = None if only is None else max(only, default=-1)
-    for block in _blocks(source, head):
+    for block in _blocks(source, head, layout):
         if only is None or block.ordinal in only:
             yield Chunk(block.ordinal, block.size, _parser(block, head, layout))
         if last is not None and block.ordinal >= last:
@@ -114,25 +200,36 @@ def chunks(source: Source, layout: Layout, only: Collection[int] | None = None) 
 
 
 def _parser(block: _Block, head: _CsvHead | None, layout: Layout) -> Callable[[Sequence[str]], Parsed]:
+    if layout.dialect is not None:
+        if head is not None:
+            return lambda columns: _dialect_table(_csv_table(block.read(), head), layout, columns)
+        return lambda columns: _dialect_json(block.read(), layout, columns)
     if head is not None:
         return lambda columns: _parse_csv(block.read(), head, layout, columns)
     return lambda columns: _parse_json(block.read(), layout, columns)
 
 
-def locate(source: Source, places: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int]:
+def locate(source: Source, layout: Layout, places: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int]:
     """1-based line numbers of (chunk ordinal, row in chunk); for Parquet the 1-based row."""
     wanted: dict[int, list[int]] = {}
     for ordinal, row in places:
         wanted.setdefault(ordinal, []).append(row)
-    if source.kind == "parquet":
-        return {(o, r): o * PARQUET_ROWS + r + 1 for o, rows in wanted.items() for r in rows}
     found: dict[tuple[int, int], int] = {}
+    unpacks = layout.reading is not None and layout.reading.unpack is not None
+    if source.kind == "parquet":
+        rows = _rows(layout)
+        for ordinal, some in wanted.items():
+            records = _parquet_records(source, layout, ordinal) if unpacks else None
+            found.update(((ordinal, r), ordinal * rows + (records[r] if records else r) + 1) for r in some)
+        return found
     head = _csv_head(source) if source.kind == "csv" and wanted else None
     line = 1 + (head.lines if head else 0)
-    for block in _blocks(source, head) if wanted else ():
+    for block in _blocks(source, head, layout) if wanted else ():
         data = block.read()
         if block.ordinal in wanted:
             starts = block.lines or [line + n for n in _record_lines(data, head)]
+            if unpacks:
+                starts = [starts[n] for n in _records_behind(data, head, layout)]
             found.update(((block.ordinal, row), starts[row]) for row in wanted[block.ordinal])
         if block.ordinal >= max(wanted):
             break
@@ -147,10 +244,36 @@ def _record_lines(data: bytes, head: _CsvHead | None) -> list[int]:
     return [n for n, line in enumerate(data.split(b"\n")) if line.strip()]
 
 
-def _blocks(source: Source, head: _CsvHead | None) -> Iterator[_Block]:
+def _blocks(source: Source, head: _CsvHead | None, layout: Layout) -> Iterator[_Block]:
     if source.kind == "csv":
         return _csv_blocks(source, head) if head else iter(())
+    if layout.dialect is not None and layout.dialect.whole:
+        return _whole_block(source)
     return _json_blocks(source, CHUNK_BYTES)
+
+
+def _whole_block(source: Source) -> Iterator[_Block]:
+    """All of a file whose lines depend on each other."""
+    parts: list[bytes] = []
+    lines: list[int] = []
+    size = 0
+    damage: DamagedError | None = None
+    try:
+        for block in _json_blocks(source, CHUNK_BYTES):
+            parts.append(block.read())
+            lines.extend(block.lines or ())
+            size += block.size
+            if size > MAX_WHOLE_BYTES:
+                raise InputError(
+                    f"{source.name}: more than {MAX_WHOLE_BYTES >> 30} GB of a format that is read at once, as its lines "
+                    "depend on each other. Split it where a session or a day ends."
+                )
+    except DamagedError as error:
+        damage = error
+    if parts:
+        yield _Block.of(0, b"".join(parts), tuple(lines) or None)
+    if damage is not None:
+        raise damage
 
 
 def _judged(
@@ -187,8 +310,9 @@ def _shown(line: bytes) -> str:
 # --- JSON -------------------------------------------------------------------------------------------------------------
 
 
-def _json_sample(source: Source) -> list[dict[str, Any]]:
+def _json_sample(source: Source) -> tuple[list[dict[str, Any]], list[bytes]]:
     records: list[dict[str, Any]] = []
+    lines: list[bytes] = []
     with contextlib.closing(_json_blocks(source, SAMPLE_BYTES)) as blocks:
         for block in blocks:
             for line in block.read().split(b"\n"):
@@ -196,11 +320,12 @@ def _json_sample(source: Source) -> list[dict[str, Any]]:
                     record = json.loads(line)
                     if isinstance(record, dict):
                         records.append(record)
+                        lines.append(line)
                 if len(records) >= SAMPLE_RECORDS:
                     break
             if records:
                 break
-    return records
+    return records, lines
 
 
 def _json_blocks(source: Source, size: int) -> Generator[_Block]:
@@ -545,8 +670,7 @@ class _CsvRecord:
     fields: list[str] | tuple[str, str]
 
 
-def _csv_layout(source: Source, given: Layout | None, extra: Sequence[str]) -> Layout:
-    head = _csv_head(source)
+def _csv_layout(source: Source, head: _CsvHead | None, given: Layout | None, extra: Sequence[str]) -> Layout:
     if head is None:
         return detect_layout(source.name, [], given, extra)
     records: list[dict[str, Any]] = [dict(zip(head.header, row, strict=True)) for row in head.sample]
@@ -641,17 +765,23 @@ def _csv_cut(data: bytes) -> int:
     return cut or (whole if len(data) > MAX_CSV_RECORD_BYTES else 0)
 
 
-def _parse_csv(data: bytes, head: _CsvHead, layout: Layout, columns: Sequence[str]) -> Parsed:
+@dataclass(frozen=True)
+class _Table:
+    """A block of a table: rows of text, their places in the block, what is none, and how the row at a place reads."""
+
+    raw: pl.DataFrame
+    places: Sequence[int] | None
+    rejects: Sequence[Reject]
+    text: Callable[[Sequence[int]], list[str]]
+
+
+def _csv_table(data: bytes, head: _CsvHead) -> _Table:
     data = head.utf8(data)
     width = len(head.header)
     raw = _read_csv(data, head)
     if raw is not None:
-        return _judged(
-            raw,
-            layout,
-            columns,
-            None,
-            lambda at: _texts([r.text for r in _csv_records(data, head.separator, width)], at),
+        return _Table(
+            raw, None, (), lambda at: _texts([r.text for r in _csv_records(data, head.separator, width)], at)
         )
     records = list(_csv_records(data, head.separator, width))
     rejects = [
@@ -661,12 +791,17 @@ def _parse_csv(data: bytes, head: _CsvHead, layout: Layout, columns: Sequence[st
     ]
     good = [(row, record.fields) for row, record in enumerate(records) if isinstance(record.fields, list)]
     raw = pl.DataFrame([f for _, f in good], schema=dict.fromkeys(head.header, pl.String()), orient="row")
-    places = [row for row, _ in good]
+    return _Table(raw, [row for row, _ in good], rejects, lambda at: _texts([record.text for record in records], at))
+
+
+def _parse_csv(data: bytes, head: _CsvHead, layout: Layout, columns: Sequence[str]) -> Parsed:
+    table = _csv_table(data, head)
+    places = table.places
+    if places is None:
+        return _judged(table.raw, layout, columns, None, table.text)
     rows = pl.Series(places, dtype=pl.Int64)
-    judged = _judged(
-        raw, layout, columns, rows, lambda at: _texts([record.text for record in records], [places[n] for n in at])
-    )
-    return _with(judged, rejects)
+    judged = _judged(table.raw, layout, columns, rows, lambda at: table.text([places[n] for n in at]))
+    return _with(judged, table.rejects)
 
 
 def _read_csv(data: bytes, head: _CsvHead) -> pl.DataFrame | None:
@@ -749,13 +884,19 @@ def _not_parquet(source: Source, error: BaseException) -> InputError:
     return DamagedError(f"{source.name}: not a Parquet file that can be read ({said}). Was it cut short?")
 
 
+def _rows(layout: Layout) -> int:
+    """Rows of a chunk of Parquet."""
+    return PARQUET_ROWS if layout.dialect is None else min(NESTED_ROWS, PARQUET_ROWS)
+
+
 def _parquet_chunks(source: Source, layout: Layout, only: Collection[int] | None) -> Iterator[Chunk]:
     plan, names = _parquet(source)
     try:
         height = plan.select(pl.len()).collect().item()
     except (*_FAILURES, OSError) as error:
         raise _not_parquet(source, error) from error
-    parts = -(-height // PARQUET_ROWS)
+    rows = _rows(layout)
+    parts = -(-height // rows)
     for ordinal in range(parts) if only is None else sorted(only):
         parse = functools.partial(_parse_parquet, source, plan, ordinal, names, layout)
         yield Chunk(ordinal, source.size // parts, parse)
@@ -764,10 +905,208 @@ def _parquet_chunks(source: Source, layout: Layout, only: Collection[int] | None
 def _parse_parquet(
     source: Source, plan: pl.LazyFrame, ordinal: int, names: Sequence[str], layout: Layout, columns: Sequence[str]
 ) -> Parsed:
+    if layout.dialect is not None:
+        return _dialect_table(_parquet_table(source, plan, ordinal, names, layout), layout, columns)
     fields = {layout.fields[c][0] for c in (*columns, *EXTRA_TARGETS) if c in layout.fields} | set(layout.extra)
-    part = plan.slice(ordinal * PARQUET_ROWS, PARQUET_ROWS).select([n for n in names if n in fields] or names[:1])
+    raw = _parquet_part(source, plan, ordinal, [n for n in names if n in fields] or names[:1], layout)
+    return _judged(raw, layout, columns, None, lambda at: raw[at].write_ndjson().rstrip("\n").split("\n"))
+
+
+def _parquet_part(
+    source: Source, plan: pl.LazyFrame, ordinal: int, names: Sequence[str], layout: Layout
+) -> pl.DataFrame:
+    rows = _rows(layout)
     try:
-        raw = part.collect(engine="in-memory")
+        return plan.slice(ordinal * rows, rows).select(names).collect(engine="in-memory")
     except (*_FAILURES, OSError) as error:
         raise _not_parquet(source, error) from error
-    return _judged(raw, layout, columns, None, lambda at: raw[at].write_ndjson().rstrip("\n").split("\n"))
+
+
+def _parquet_table(
+    source: Source, plan: pl.LazyFrame, ordinal: int, names: Sequence[str], layout: Layout
+) -> _Table:
+    assert layout.reading is not None
+    wanted = list(names)
+    if layout.reading.unpack is None:
+        paths = mapped.leaves(layout, layout.reading.fields)
+        wanted = [n for n in names if any(path == n or path.startswith(f"{n}.") for path in paths)] or list(names[:1])
+    raw = _parquet_part(source, plan, ordinal, wanted, layout)
+    return _Table(raw, None, (), lambda at: raw[list(at)].write_ndjson().rstrip("\n").split("\n"))
+
+
+def _parquet_records(source: Source, layout: Layout, ordinal: int) -> list[int]:
+    assert layout.reading is not None
+    plan, names = _parquet(source)
+    table = _parquet_table(source, plan, ordinal, names, layout)
+    return mapped.unpacked(enumerate(table.raw.iter_rows(named=True)), layout.reading)[0]
+
+
+# --- dialects ---------------------------------------------------------------------------------------------------------
+
+
+def _dialect_json(data: bytes, layout: Layout, columns: Sequence[str]) -> Parsed:
+    """Lines of a dialect: by Polars where all have the types that the sample had, else one by one."""
+    assert layout.reading is not None
+    reading = layout.reading
+    lines: list[bytes] | None = None
+
+    def text(at: Sequence[int]) -> list[str]:
+        return _texts(_json_lines(data) if lines is None else lines, at)
+
+    def typed(paths: Mapping[str, Type]) -> _Found | None:
+        for typed, any_messages in _TYPED if layout.typed == "all" else _TYPED[1:] if layout.typed != "nothing" else ():
+            types = mapped.schema(paths, any_messages=any_messages)
+            raw = _read_json(data, types) if types is not None else None
+            if raw is not None:
+                rows = pl.int_range(raw.height, eager=True)
+                return _Found(mapped.flat_leaves(raw, paths), rows, (), raw.height, 0, text)
+        return None
+
+    def loose(paths: Mapping[str, Type]) -> _Found:
+        nonlocal lines
+        lines = _json_lines(data)
+        behind, records, bad, repeated = _json_records(lines, reading)
+        rejects = [Reject(row, *_fault(lines[n], {}), _shown(lines[n])) for row, n in enumerate(bad)]
+        if reading.unpack is None:
+            # every record is its own place
+            rejects = [replace(reject, row=n) for reject, n in zip(rejects, bad, strict=True)]
+            rows = pl.Series(behind, dtype=pl.Int64)
+        else:
+            rows = pl.int_range(len(bad), len(bad) + len(records), eager=True)
+        all_behind = [*bad, *behind] if reading.unpack is not None else list(range(len(lines)))
+        frame, wrong = mapped.record_leaves(records, paths)
+        found = _Found(frame, rows, rejects, len(lines), repeated, lambda at: text([all_behind[n] for n in at]))
+        return _without(found, wrong)
+
+    return _finished(lambda paths: typed(paths) or loose(paths), layout, columns)
+
+
+def _json_records(
+    lines: Sequence[bytes], reading: Reading
+) -> tuple[list[int], list[Mapping[str, Any]], list[int], int]:
+    """The records of lines after unpacking, the line behind each, lines that are no record, and repeated lines."""
+    good: list[tuple[int, Mapping[str, Any]]] = []
+    bad: list[int] = []
+    for n, line in enumerate(lines):
+        try:
+            record = orjson.loads(line)
+        except ValueError:
+            bad.append(n)
+            continue
+        if isinstance(record, dict):
+            good.append((n, record))
+        else:
+            bad.append(n)
+    behind, records, repeated = mapped.unpacked(good, reading)
+    return behind, records, bad, repeated
+
+
+def _records_behind(data: bytes, head: _CsvHead | None, layout: Layout) -> list[int]:
+    """For each row of a block that was unpacked, the number of its record in the block."""
+    assert layout.reading is not None
+    if head is not None:
+        table = _csv_table(data, head)
+        places = table.places if table.places is not None else range(table.raw.height)
+        rows = zip(places, table.raw.iter_rows(named=True), strict=True)
+        bad = [reject.row for reject in table.rejects]
+        return [*bad, *mapped.unpacked(rows, layout.reading)[0]]
+    behind, _, wrong, _ = _json_records(_json_lines(data), layout.reading)
+    return [*wrong, *behind]
+
+
+def _dialect_table(table: _Table, layout: Layout, columns: Sequence[str]) -> Parsed:
+    """Rows of a table of a dialect: columns as they are where nothing has to be unpacked."""
+    assert layout.reading is not None
+    reading = layout.reading
+    places = list(table.places) if table.places is not None else list(range(table.raw.height))
+    records = len(places) + len(table.rejects)
+
+    def direct(paths: Mapping[str, Type]) -> _Found:
+        frame, wrong = mapped.frame_leaves(table.raw, paths)
+        rows = pl.Series(places, dtype=pl.Int64)
+        at_row = {place: n for n, place in enumerate(places)}
+        found = _Found(
+            frame, rows, table.rejects, records, 0,
+            lambda at: table.text([n if table.places is not None else at_row[n] for n in at]),
+        )  # fmt: skip
+        return _without(found, wrong)
+
+    def through(paths: Mapping[str, Type]) -> _Found:
+        assert reading is not None
+        rows = zip(places, table.raw.iter_rows(named=True), strict=True)
+        behind, unpacked, repeated = mapped.unpacked(rows, reading)
+        frame, wrong = mapped.record_leaves(unpacked, paths)
+        bad = len(table.rejects)
+        rejects = [replace(reject, row=n) for n, reject in enumerate(table.rejects)]
+        numbers = pl.int_range(bad, bad + len(unpacked), eager=True)
+        found = _Found(
+            frame, numbers, rejects, records, repeated, lambda at: table.text([behind[n - bad] for n in at])
+        )
+        return _without(found, wrong)
+
+    return _finished(direct if reading.unpack is None else through, layout, columns)
+
+
+def asked_of(source: Source, layout: Layout) -> Iterator[pl.DataFrame]:
+    """The requests of a batch's input file, for `mapped.Joined`; lines that are none are left to the answers."""
+    assert layout.reading is not None
+    fields = layout.reading.fields
+    for block in _json_blocks(source, CHUNK_BYTES):
+        _, records, _, _ = _json_records(_json_lines(block.read()), layout.reading)
+        frame, _ = mapped.record_leaves(records, mapped.leaves(layout, fields))
+        yield mapped.asking(frame, fields)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Leaves of the records of a block; `rows` are their places. text: how the records at places read."""
+
+    leaves: pl.DataFrame
+    rows: pl.Series
+    rejects: Sequence[Reject]
+    records: int
+    repeated: int
+    text: Callable[[Sequence[int]], list[str]]
+
+
+def _without(found: _Found, wrong: Mapping[int, str]) -> _Found:
+    """Records with a value that cannot be what it should are rejected."""
+    if not wrong:
+        return found
+    at = sorted(wrong)
+    places = found.rows.gather(at).to_list()
+    bad = [
+        Reject(place, "bad_value", wrong[n], text)
+        for n, place, text in zip(at, places, found.text(places), strict=True)
+    ]
+    keep = pl.Series([True]).new_from_index(0, found.rows.len()).scatter(at, False)
+    leaves = found.leaves.filter(keep) if found.leaves.width else found.leaves
+    return replace(found, leaves=leaves, rows=found.rows.filter(keep), rejects=[*found.rejects, *bad])
+
+
+def _finished(read: Callable[[Mapping[str, Type]], _Found], layout: Layout, columns: Sequence[str]) -> Parsed:
+    """A block of a dialect as requests. The text of answers is read only where a count is missing that it could tell."""
+    assert layout.reading is not None
+    answers = "response_text" in layout.reading.fields and layout.estimates and "tokens_estimated" in columns
+    for text in (False, True):
+        fields = mapped.targets(layout, columns, text=text)
+        found = read(mapped.leaves(layout, fields))
+        frame, skipped, corrected, lacking = mapped.requests(found.leaves, fields, layout, columns, found.rows)
+        if not lacking or not answers:
+            break
+    wrong = frame["reject"].is_not_null()
+    rejects = list(found.rejects)
+    if wrong.any():
+        places = frame["row"].filter(wrong).to_list()
+        reasons = frame["reject"].filter(wrong).to_list()
+        rejects += [Reject(*bad) for bad in zip(places, ["bad_value"] * len(places), reasons, found.text(places), strict=True)]
+    if layout.reading.unpack is not None:
+        skipped += max(0, found.records - len(rejects) - found.repeated - found.leaves.height)
+    return Parsed(
+        frame.filter(~wrong).drop("reject"),
+        tuple(sorted(rejects, key=lambda reject: reject.row)),
+        found.records,
+        skipped,
+        found.repeated,
+        corrected,
+    )

@@ -1,0 +1,197 @@
+"""The messages of a request: what the user said last, what the system prompt is, whether there are images."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import polars as pl
+
+from routecost.logs.fields import MESSAGES, opened
+
+# What LiteLLM writes where prompts are not to be logged.
+REDACTED: Final = "redacted-by-litellm"
+_USERS: Final = ("user", "human")
+_SYSTEMS: Final = ("system", "developer")
+# a message is a part of what the Responses API answers
+_TEXT_PARTS: Final = ("text", "input_text", "output_text", "message")
+_IMAGE_KEYS: Final = ("image", "image_url", "inlineData", "inline_data", "fileData")
+_LIST: Final = r"^\s*\["
+
+
+def speech(messages: pl.Series) -> pl.DataFrame:
+    """Messages (fields.MESSAGES) -> prompt, system, previous_prompt, n_messages, vision and said (all text), a row each.
+
+    The prompt is the last user turn that has text (one of tool results alone has none), and previous_prompt the one
+    with text before it. System and developer texts are joined by an empty line.
+    """
+    height = messages.len()
+    each = pl.DataFrame({"row": pl.int_range(height, eager=True, dtype=pl.UInt32), "message": messages})
+    each = each.filter(pl.col("message").list.len() > 0).explode("message", empty_as_null=False).unnest("message")
+    # a turn of Gemini may come without a role, and is the user's
+    role = each["role"].str.to_lowercase().fill_null("user")
+    content = each["content"].zip_with(each["content"].is_not_null(), each["parts"])
+    text, vision = _contents(content)
+    text = text.set((text == REDACTED).fill_null(False), None)
+    each = pl.DataFrame({"row": each["row"], "role": role, "text": text, "vision": vision})
+    users = each.filter(pl.col("role").is_in(_USERS) & pl.col("text").is_not_null())
+    turn = pl.col("row").cum_count(reverse=True).over("row")
+    users = users.with_columns(turn=turn).filter(pl.col("turn") <= 2)
+    systems = each.filter(pl.col("role").is_in(_SYSTEMS) & (pl.col("text") != ""))
+    system = systems.group_by("row").agg(pl.col("text").str.join("\n\n"))
+    said = each.filter(pl.col("text").is_not_null()).group_by("row", maintain_order=True).agg(pl.col("text").str.join("\n"))
+    seen = each.filter("vision")["row"].unique()
+
+    def placed(rows: pl.Series, values: pl.Series) -> pl.Series:
+        return pl.Series("", [None], pl.String).new_from_index(0, height).scatter(rows, values)
+
+    last, before = users.filter(pl.col("turn") == 1), users.filter(pl.col("turn") == 2)
+    return pl.DataFrame(
+        {
+            "prompt": placed(last["row"], last["text"]),
+            "system": placed(system["row"], system["text"]),
+            "previous_prompt": placed(before["row"], before["text"]),
+            "n_messages": messages.list.len().cast(pl.Int64),
+            "vision": pl.Series([False]).new_from_index(0, height).scatter(seen, True),
+            "said": placed(said["row"], said["text"]),
+        }
+    )
+
+
+def words(content: pl.Series) -> pl.Series:
+    """The text of contents that may be JSON of parts; null where there is none."""
+    return _contents(content)[0]
+
+
+def _contents(content: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """The text of each content, and whether it has an image."""
+    nested = content.str.contains(_LIST).fill_null(False)
+    vision = pl.Series([False]).new_from_index(0, content.len())
+    if not nested.any():
+        return content, vision
+    places = nested.arg_true()
+    found = [_of_json(value) for value in content.gather(places)]
+    text = content.scatter(places, pl.Series([t for t, _ in found], dtype=pl.String))
+    return text, vision.scatter(places, pl.Series([v for _, v in found], dtype=pl.Boolean))
+
+
+def _of_json(text: str) -> tuple[str | None, bool]:
+    try:
+        # Polars leaves control characters as they are in the JSON text that it makes of nested values
+        value = json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return text, False
+    if not isinstance(value, list) or not _are_parts(value):
+        return text, False
+    return content_text(value), any(is_image(part) for part in value)
+
+
+_PART_TYPES: Final = frozenset(
+    "text input_text output_text refusal image image_url input_image input_audio audio file input_file document video "
+    "tool_use tool_result tool_call tool_call_response server_tool_use web_search_tool_result function_call "
+    "function_call_output message thinking redacted_thinking reasoning reasoning_text search_result blob uri".split()
+)
+_UNTYPED_PARTS: Final = frozenset(
+    "text image document video toolUse toolResult cachePoint guardContent reasoningContent inlineData inline_data "
+    "fileData functionCall functionResponse executableCode codeExecutionResult thought".split()
+)
+
+
+def _are_parts(items: Sequence[Any]) -> bool:
+    """Whether a list is the parts of a content, and not JSON that somebody wrote."""
+    if not items or not all(isinstance(item, Mapping) for item in items):
+        return False
+    if all(isinstance(item.get("type"), str) for item in items):
+        return any(item["type"] in _PART_TYPES for item in items)
+    return all("type" not in item and _UNTYPED_PARTS & item.keys() for item in items)
+
+
+def content_text(value: Any) -> str | None:
+    """The text of a content: itself, or its text parts, a line each; None where there is none."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        value = [value]
+    if not isinstance(value, Sequence):
+        return None
+    found: list[str] = []
+    for part in value:
+        if isinstance(part, str):
+            found.append(part)
+        elif isinstance(part, Mapping) and part.get("type", "text") in _TEXT_PARTS:
+            inner = next((part[key] for key in ("text", "content", "parts") if part.get(key) is not None), None)
+            inner = content_text(inner)
+            if inner is not None:
+                found.append(inner)
+    return "\n".join(found) if found else None
+
+
+def is_image(part: Any) -> bool:
+    """Whether a part of a content is an image."""
+    if not isinstance(part, Mapping):
+        return False
+    kind = part.get("type")
+    return (isinstance(kind, str) and "image" in kind) or any(key in part for key in _IMAGE_KEYS)
+
+
+def normalised(value: Any) -> list[dict[str, str | None]] | None:
+    """Messages in any of the shapes that logs hold, as fields.MESSAGES: a list of them (also in a list, as batches
+    are), an object with them, LangChain's serialised ones, texts alone, a single text (the user's)."""
+    value = opened(value)
+    if isinstance(value, str):
+        if value[:1] in ("[", "{"):
+            # Polars leaves control characters as they are in the JSON text that it makes of nested values
+            with contextlib.suppress(ValueError, RecursionError):
+                return normalised(json.loads(value, strict=False))
+        return [_message("user", value)] if value and value != REDACTED else None
+    if isinstance(value, Mapping):
+        if "role" in value or ("kwargs" in value and "id" in value):
+            return normalised([value])
+        for key in ("messages", "contents", "input", "prompt"):
+            if value.get(key) is not None:
+                head = value.get("system") or value.get("instructions") or value.get("systemInstruction")
+                rest = normalised(value[key]) or []
+                return ([_message("system", content_text(_inner(head)))] if head else []) + rest
+        return None
+    if not isinstance(value, list):
+        return None
+    if len(value) == 1 and isinstance(value[0], list):
+        return normalised(value[0])
+    return [found for item in value if (found := _normal(item)) is not None]
+
+
+def _inner(value: Any) -> Any:
+    return value.get("parts", value) if isinstance(value, Mapping) else value
+
+
+def _normal(item: Any) -> dict[str, str | None] | None:
+    if isinstance(item, str):
+        return _message("user", item)
+    if not isinstance(item, Mapping):
+        return None
+    if "kwargs" in item and isinstance(item["kwargs"], Mapping):
+        # LangChain: {"lc": 1, "id": [..., "HumanMessage"], "kwargs": {"content": ...}}
+        name = str(item["id"][-1]) if isinstance(item.get("id"), list) and item["id"] else ""
+        return _message(_LANGCHAIN.get(name, "assistant"), item["kwargs"].get("content"))
+    role = item.get("role")
+    if role is None:
+        role = _LANGCHAIN.get(str(item.get("type")))
+    content = item.get("content")
+    return _message(None if role is None else str(role), item.get("parts") if content is None else content)
+
+
+_LANGCHAIN: Final = {"HumanMessage": "user", "human": "user", "SystemMessage": "system", "system": "system",
+                     "ToolMessage": "tool", "tool": "tool", "AIMessage": "assistant", "ai": "assistant"}  # fmt: skip
+
+
+def _message(role: str | None, content: Any) -> dict[str, str | None]:
+    if content is None or isinstance(content, str):
+        return {"role": role, "content": content, "parts": None}
+    return {"role": role, "content": json.dumps(content, ensure_ascii=False, default=str), "parts": None}
+
+
+def column(values: Sequence[Any]) -> pl.Series:
+    """Logged messages of any shape as a column of fields.MESSAGES."""
+    return pl.Series("", [normalised(value) for value in values], MESSAGES)
