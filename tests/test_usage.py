@@ -481,7 +481,7 @@ def test_what_is_not_a_usage_file(tmp_path: Path) -> None:
             InputError, match=r"no usage file that can be read\. Expected one that `routecost tally` wrote"
         ):
             read_usage(path)
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="cannot write"):
         write_usage(usage({}), tmp_path / "no such folder" / "usage.parquet")
 
 
@@ -491,7 +491,7 @@ def test_a_usage_file_of_another_version(tmp_path: Path, monkeypatch: pytest.Mon
     write_usage(usage({}), path)
     monkeypatch.undo()
     with pytest.raises(
-        InputError, match=r"usage file of version 99, this program reads 1\. Tally the log again, or update"
+        InputError, match=r"usage file of version 99, this program reads 2\. Tally the log again, or update"
     ):
         read_usage(path)
 

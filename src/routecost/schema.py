@@ -6,7 +6,7 @@ from typing import Final
 
 import polars as pl
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 TASKS: Final = ("simple", "code", "reasoning", "complex")
 MODES: Final = ("eco", "balanced", "sport")

@@ -20,6 +20,7 @@ import polars as pl
 from routecost.classifier import characters, features
 from routecost.confusion import Confusion
 from routecost.errors import InputError
+from routecost.whole import whole_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -198,11 +199,8 @@ def save(model: Classifier, path: Path) -> None:
         "shape": model.shape,
         "bias": model.bias,
     }
-    try:
-        with path.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}). Choose another -o.") from None
+    with whole_file(path) as part, part.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 def version_of(arrays: Sequence[NDArray[Any]]) -> str:

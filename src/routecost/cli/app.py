@@ -9,10 +9,13 @@ import typer
 
 from routecost.cli import classifier as classifier_commands
 from routecost.cli import classify as classify_command
+from routecost.cli import logs as log_commands
 from routecost.cli import prices, routes
 from routecost.cli.options import (
     ClassifierOption,
+    EstimatesOption,
     FormatOption,
+    LogFormatOption,
     MapOption,
     ModeName,
     OutputOption,
@@ -108,6 +111,8 @@ def analyze(
     requests: RequestsOption = None,
     base_model: BaseModelOption = None,
     field_map: MapOption = None,
+    log_format: LogFormatOption = None,
+    estimates: EstimatesOption = True,
     task_rules: RulesOption = None,
     classify: ClassifyOption = True,
     classifier: ClassifierOption = None,
@@ -140,6 +145,8 @@ def analyze(
             requests_per_day=_rate(requests),
             base_model=base_model,
             field_map=field_map,
+            log_format=log_format,
+            estimates=estimates,
             task_rules=task_rules,
             classify=classify,
             classifier=classifier,
@@ -177,6 +184,8 @@ def simulate(
     until: UntilOption = None,
     requests: RequestsOption = None,
     field_map: MapOption = None,
+    log_format: LogFormatOption = None,
+    estimates: EstimatesOption = True,
     task_rules: RulesOption = None,
     classify: ClassifyOption = True,
     classifier: ClassifierOption = None,
@@ -210,6 +219,8 @@ def simulate(
             until=_moment("--until", until),
             requests_per_day=_rate(requests),
             field_map=field_map,
+            log_format=log_format,
+            estimates=estimates,
             task_rules=task_rules,
             classify=classify,
             classifier=classifier,
@@ -247,6 +258,8 @@ def sensitivity(
     since: SinceOption = None,
     until: UntilOption = None,
     field_map: MapOption = None,
+    log_format: LogFormatOption = None,
+    estimates: EstimatesOption = True,
     task_rules: RulesOption = None,
     classifier: ClassifierOption = None,
     tasks_from: TasksFromOption = "log",
@@ -276,6 +289,8 @@ def sensitivity(
             since=_moment("--since", since),
             until=_moment("--until", until),
             field_map=field_map,
+            log_format=log_format,
+            estimates=estimates,
             task_rules=task_rules,
             classifier=classifier,
             tasks_from=tasks_from,
@@ -332,6 +347,8 @@ def tally(
     since: SinceOption = None,
     until: UntilOption = None,
     field_map: MapOption = None,
+    log_format: LogFormatOption = None,
+    estimates: EstimatesOption = True,
     task_rules: RulesOption = None,
     classify: ClassifyOption = True,
     classifier: ClassifierOption = None,
@@ -339,6 +356,11 @@ def tally(
     unit: UnitOption = "auto",
     rejects: RejectsOption = None,
     max_bad: MaxBadOption = 0.01,
+    salt: Annotated[
+        str | None,
+        typer.Option("--salt", envvar="ROUTECOST_SALT", help="What ids among --by are hashed with. Default: your own."),
+    ] = None,
+    plain_ids: Annotated[bool, typer.Option("--plain-ids", help="Keep ids among --by as they are.")] = False,
 ) -> None:
     """Count logs (or merge usage files) into a usage file: exact, small, without prompts or ids."""
     import sys
@@ -360,12 +382,16 @@ def tally(
             since=_moment("--since", since),
             until=_moment("--until", until),
             field_map=field_map,
+            log_format=log_format,
+            estimates=estimates,
             task_rules=task_rules,
             classify=classify,
             classifier=classifier,
             tasks_from=tasks_from,
             unit=unit,
             rejects=rejects,
+            plain_ids=plain_ids,
+            salt=salt,
             progress=progress,
         )
     write_usage(intake.usage, output, book_version=intake.book_version)
@@ -378,6 +404,9 @@ def tally(
 
 
 app.command("classify")(classify_command.classify)
+app.command("formats")(log_commands.formats)
+app.command("inspect")(log_commands.inspect)
+app.command("convert")(log_commands.convert)
 
 
 def _leave(intake: Intake, coverage: Coverage | None, max_bad: float, rejects: Path | None) -> None:

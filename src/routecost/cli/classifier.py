@@ -10,6 +10,7 @@ import typer
 from routecost.cli.options import (
     ClassifierOption,
     FormatOption,
+    LogFormatOption,
     MapOption,
     ModeName,
     OutputOption,
@@ -37,6 +38,7 @@ def sample(
     classifier: ClassifierOption = None,
     task_rules: RulesOption = None,
     field_map: MapOption = None,
+    log_format: LogFormatOption = None,
     seed: Annotated[int, typer.Option("--seed", help="Another number draws other requests.")] = 0,
     fmt: FormatOption = "console",
 ) -> None:
@@ -54,6 +56,7 @@ def sample(
             output,
             classifier=classifier,
             field_map=field_map,
+            log_format=log_format,
             task_rules=task_rules,
             seed=seed,
             progress=progress,

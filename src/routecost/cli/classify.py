@@ -10,6 +10,7 @@ import typer
 from routecost.cli.options import (
     ClassifierOption,
     FormatOption,
+    LogFormatOption,
     MapOption,
     ModeName,
     PathsArgument,
@@ -30,6 +31,7 @@ def classify(
         typer.Option("--table", help="Also the model that this table would choose (shadow routing)."),
     ] = None,
     mode: ModeName = None,
+    keep_prompts: Annotated[bool, typer.Option("--keep-prompts", help="Also write each request's prompt.")] = False,
     explain: Annotated[
         str | None,
         typer.Option("--explain", metavar="PROMPT", help="Why this prompt is what it is; - reads it from stdin."),
@@ -40,6 +42,7 @@ def classify(
     tasks_from: TasksFromOption = "log",
     task_rules: RulesOption = None,
     field_map: MapOption = None,
+    log_format: LogFormatOption = None,
     pricing: PricingOption = None,
     fmt: FormatOption = "console",
 ) -> None:
@@ -75,8 +78,10 @@ def classify(
             table=table,
             mode=mode,
             pricing=pricing or (),
+            keep_prompts=keep_prompts,
             classifier=classifier,
             field_map=field_map,
+            log_format=log_format,
             task_rules=task_rules,
             tasks_from=tasks_from,
             progress=progress,

@@ -36,6 +36,17 @@ PathsArgument = Annotated[
     ),
 ]
 MapOption = Annotated[Path | None, typer.Option("--map", help="Field map (YAML): their column -> ours.")]
+LogFormatOption = Annotated[
+    str | None,
+    typer.Option("--log-format", help="The log's format, not the detected one (`routecost formats` lists them)."),
+]
+EstimatesOption = Annotated[
+    bool,
+    typer.Option(
+        "--estimates/--no-estimates",
+        help="Token counts that the log lacks: estimate them from text, or leave them out.",
+    ),
+]
 RulesOption = Annotated[
     Path | None, typer.Option("--task-rules", help="Task rules (YAML), asked before the shipped ones.")
 ]
@@ -74,18 +85,10 @@ def emit(document: Document, fmt: FormatName, output: Path | None) -> None:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that nobody ever sees a part of it under its name."""
-    from routecost.errors import InputError
+    from routecost.whole import whole_file
 
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise InputError(f"cannot write {path}: {error.strerror}. Choose another place with -o.") from error
+    with whole_file(path) as part:
+        part.write_bytes(content)
 
 
 def _width() -> int:

@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from routecost.cli.options import FormatOption, MapOption, OutputOption, PricingOption, RulesOption, emit
+from routecost.cli.options import (
+    FormatOption,
+    LogFormatOption,
+    MapOption,
+    OutputOption,
+    PricingOption,
+    RulesOption,
+    emit,
+)
 
 app = typer.Typer(no_args_is_help=True, help="Show, validate and compare routing tables.")
 
@@ -36,6 +44,7 @@ def validate(
         typer.Option("--log", help="Count on this log how often each rule fires, decides and overlaps; repeatable."),
     ] = None,
     field_map: MapOption = None,
+    log_format: LogFormatOption = None,
     fmt: FormatOption = "console",
     output: OutputOption = None,
 ) -> None:
@@ -74,7 +83,14 @@ def validate(
         from routecost.pipeline.rules import check_rules
 
         with bar() as progress:
-            found = check_rules(tasks.read_rules(task_rules), read, log or (), field_map=field_map, progress=progress)
+            found = check_rules(
+                tasks.read_rules(task_rules),
+                read,
+                log or (),
+                field_map=field_map,
+                log_format=log_format,
+                progress=progress,
+            )
     emit(findings_document(checked, found), fmt, output)
     if any(finding.level == "error" for _, findings in checked for finding in findings):
         raise typer.Exit(InputError.exit_code)

@@ -169,8 +169,8 @@ def first_tag(path: str, *, without: str | None = None) -> Field:
         found = tags.str.extract_all(r'"(?:[^"\\]|\\.)*"').list.eval(pl.element().str.slice(1).str.head(-1))
         if without is not None:
             found = found.list.eval(pl.element().filter(~pl.element().str.starts_with(without)))
-        tag = pl.when(listed).then(found.list.first().str.replace_all(r"\\(.)", "${1}"))
-        tag = tag.when(~tags.str.starts_with("{")).then(tags)
+        tag: pl.Expr = pl.when(listed).then(found.list.first().str.replace_all(r"\\(.)", "${1}"))
+        tag = pl.coalesce(tag, pl.when(~listed & ~tags.str.starts_with("{")).then(tags))
         return pl.when(tag != "").then(tag)
 
     return text(path).map(first)
@@ -184,7 +184,10 @@ def choice_end(choices: str) -> Field:
 def choice_text(choices: str) -> Field:
     """The text of the first of OpenAI's choices."""
     first = pl.col(choices).list.first()
-    return Field({choices: "answers"}, pl.coalesce(first.struct.field("message").struct.field("content"), first.struct.field("text")))
+    return Field(
+        {choices: "answers"},
+        pl.coalesce(first.struct.field("message").struct.field("content"), first.struct.field("text")),
+    )
 
 
 # What teams put into the metadata of a request, by the column that it becomes.
@@ -217,29 +220,25 @@ def either(*many: Fields) -> dict[str, Field]:
     return found
 
 
-def same(*targets: str, **kinds: Type) -> dict[str, Field]:
-    """Fields of records that already have our names: texts, and others by their kind."""
-    return {**{t: text(t) for t in targets}, **{t: _first(kind, (t,)) for t, kind in kinds.items()}}
-
-
-# Records that a dialect's own `unpack` made have our names.
-OURS: Final[Fields] = {
-    **same(
+_OURS: Final[Mapping[Type, tuple[str, ...]]] = {
+    "text": (
         *("request_id", "session_id", "user_id", "ts", "provider", "model", "model_requested", "status", "feature"),
         *("finish_reason", "service_tier", "project", "mode", "task", "arm", "model_override", "feedback", "needs"),
         *("tools", "response_format", "response_text"),
-        **dict.fromkeys(
-            ("input_tokens", "total_input_tokens", "cache_read_tokens", "written_tokens", "cache_write_1h_tokens",
-             "output_tokens", "reasoning_tokens", "total_tokens", "web_searches", "attempt", "n_messages"), "count",
-        ),
-        **dict.fromkeys(("cost_usd", "latency_ms", "ttft_ms"), "number"),
-        **dict.fromkeys(("stream", "batch", "gateway_cache_hit"), "flag"),
-        messages="messages",
     ),
-    "prompt": verbatim("prompt"),
-    "system": verbatim("system"),
-    "previous_prompt": verbatim("previous_prompt"),
-}  # fmt: skip
+    "count": (
+        *("input_tokens", "total_input_tokens", "cache_read_tokens", "written_tokens", "cache_write_1h_tokens"),
+        *("output_tokens", "reasoning_tokens", "total_tokens", "web_searches", "attempt", "n_messages"),
+    ),
+    "number": ("cost_usd", "latency_ms", "ttft_ms"),
+    "flag": ("stream", "batch", "gateway_cache_hit"),
+    "messages": ("messages",),
+}
+# Records that a dialect's own `unpack` made have our names.
+OURS: Final[Fields] = {
+    **{name: _first(kind, (name,)) for kind, names in _OURS.items() for name in names},
+    **{name: verbatim(name) for name in ("prompt", "system", "previous_prompt")},
+}
 
 
 # --- on Python records, where a dialect unpacks -----------------------------------------------------------------------

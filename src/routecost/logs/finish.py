@@ -94,9 +94,16 @@ def guarded(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
         cache_write_1h_tokens=one_hour,
         cache_write_tokens=pl.col("written_tokens") - one_hour.fill_null(0),
     )
-    names = {"_reasoning": "reasoning_added", "_cache": "cache_added", "_inside": "cache_inside", "_part": "part_dropped"}
+    names = {
+        "_reasoning": "reasoning_added",
+        "_cache": "cache_added",
+        "_inside": "cache_inside",
+        "_part": "part_dropped",
+    }
     counts = {name: int(frame[column].sum()) for column, name in names.items()}
-    return frame.drop(*names, "total_input_tokens", "written_tokens", "total_tokens"), {k: n for k, n in counts.items() if n}
+    return frame.drop(*names, "total_input_tokens", "written_tokens", "total_tokens"), {
+        k: n for k, n in counts.items() if n
+    }
 
 
 def named(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
@@ -167,7 +174,9 @@ def _present(frame: pl.DataFrame, column: str) -> pl.Expr:
 
 
 def _mentions(frame: pl.DataFrame, column: str, word: str) -> pl.Expr:
-    return pl.col(column).str.contains(word, literal=True).fill_null(False) if column in frame.columns else pl.lit(False)
+    return (
+        pl.col(column).str.contains(word, literal=True).fill_null(False) if column in frame.columns else pl.lit(False)
+    )
 
 
 # Chat formats wrap a message in three tokens, and begin the answer with three (OpenAI's cookbook, "How to count tokens

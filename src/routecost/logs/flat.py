@@ -105,6 +105,13 @@ class Layout:
     joined: Joined | None = None
     estimates: bool = True
 
+    def paths(self, column: str) -> tuple[str, ...]:
+        """The fields of a record that a column of a request is read from."""
+        if self.reading is not None:
+            made = self.reading.fields.get(column)
+            return tuple(made.leaves) if made is not None else ()
+        return (".".join(self.fields[column]),) if column in self.fields else ()
+
     def for_file(self, name: str) -> Layout:
         """The constants that the map gives for this file added to the general ones."""
         added: dict[str, Any] = dict(self.constants)
@@ -361,7 +368,8 @@ def canonical(raw: pl.DataFrame, layout: Layout, columns: Sequence[str]) -> pl.D
         if column in _COUNTS:
             out[column], wrong = _count(values, layout)
             if wrong is not None:
-                seen = _text(values).str.slice(0, 40).fill_null("what is no text")
+                inside = {pl.List: "a list", pl.Array: "a list", pl.Struct: "an object"}.get(values.dtype.base_type())
+                seen = shown(_text(values)).fill_null("what is no text") if inside is None else inside
                 reject = _rejected(reject, wrong, f"{name}: expected a whole number of at least 0, saw " + seen)
         elif column == "ts":
             out[column] = _moment(values, layout)
@@ -388,6 +396,20 @@ def canonical(raw: pl.DataFrame, layout: Layout, columns: Sequence[str]) -> pl.D
         for c in layout.extra
     ]
     return pl.DataFrame([*ours, *(s.alias(f"raw:{s.name}") for s in theirs), reject])
+
+
+# Numbers gone wrong and words for nothing: anything else may be what somebody wrote.
+_HARMLESS: Final = r"(?i)^\s*([-+]?[\d.,_' ]*\d[\d.,_' ]*([eE][-+]?\d+)?\s?[a-z%$]{0,3}|true|false|[-+]?inf(inity)?|nan|none)\s*$"
+
+
+def shown(texts: pl.Series) -> pl.Series:
+    """Values that are not what they should be, as a message may show them: text only by its length."""
+    short = texts.str.slice(0, 40)
+    return pl.select(
+        pl.when(pl.lit(short).str.contains(_HARMLESS))
+        .then(pl.lit(short))
+        .otherwise(pl.format("text of {} characters", pl.lit(texts).str.len_chars()))
+    ).to_series()
 
 
 def _rejected(reject: pl.Series, wrong: pl.Series, reason: pl.Series) -> pl.Series:

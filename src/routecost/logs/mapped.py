@@ -14,16 +14,24 @@ import polars as pl
 
 from routecost.logs import finish
 from routecost.logs.fields import MESSAGES, REPEATED, TYPES, Field, Fields, Numbered, Reading, Record, Type, find, whole
-from routecost.logs.flat import Layout, canonical
+from routecost.logs.flat import Layout, canonical, shown
 from routecost.logs.messages import column as messages_column
 from routecost.logs.messages import words
 from routecost.schema import REQUEST, TOKEN_KINDS
 
 _SPOKEN: Final = ("prompt", "system", "previous_prompt", "n_messages", "needs", "tokens_estimated")
-_SPOKEN_FROM: Final = ("messages", "prompt", "system", "previous_prompt", "n_messages", "tools", "response_format", "needs")
+_SPOKEN_FROM: Final = (
+    "messages",
+    "prompt",
+    "system",
+    "previous_prompt",
+    "n_messages",
+    "tools",
+    "response_format",
+    "needs",
+)
 _NOTHING: Final = ("", "null", "none", "nan", "na", "n/a")
 _FRAME_TYPES: Final = (pl.String(), pl.Boolean(), pl.Date())
-_EMPTY: Final[Mapping[str, Any]] = {}
 
 
 def targets(layout: Layout, columns: Sequence[str], *, text: bool) -> Fields:
@@ -53,7 +61,9 @@ def leaves(layout: Layout, fields: Fields) -> dict[str, Type]:
         for path, kind in one.leaves.items():
             # answers are choices with their text
             before = found.get(path, kind)
-            assert before == kind or {before, kind} == {"choices", "answers"}, f"{path} is read as {before} and as {kind}"
+            assert before == kind or {before, kind} == {"choices", "answers"}, (
+                f"{path} is read as {before} and as {kind}"
+            )
             found[path] = kind if before == kind else "answers"
     return found
 
@@ -87,7 +97,9 @@ def flat_leaves(raw: pl.DataFrame, paths: Mapping[str, Type]) -> pl.DataFrame:
     """The leaves of a frame that was read with their `schema`, a column each under their path."""
     found = raw.select(_leaf(path).alias(path) for path in paths) if paths else raw.select([])
     shapes = [path for path, kind in paths.items() if kind == "messages" and found[path].dtype == pl.String]
-    return found.with_columns(messages_column(found[path].to_list()).alias(path) for path in shapes) if shapes else found
+    return (
+        found.with_columns(messages_column(found[path].to_list()).alias(path) for path in shapes) if shapes else found
+    )
 
 
 def _leaf(path: str) -> pl.Expr:
@@ -98,17 +110,24 @@ def _leaf(path: str) -> pl.Expr:
     return expr
 
 
-def record_leaves(records: Sequence[Record], paths: Mapping[str, Type]) -> tuple[pl.DataFrame, dict[int, str]]:
-    """The same from Python records of any types; and the rows with a value that cannot be what it should, and why."""
+def record_leaves(
+    records: Sequence[Record], paths: Mapping[str, Type], extra: Sequence[str] = ()
+) -> tuple[pl.DataFrame, dict[int, str]]:
+    """The same from Python records of any types; and the rows with a value that cannot be what it should, and why.
+
+    extra: paths of a `--by`, which go into the record behind what an `unpack` made as well.
+    """
     wrong: dict[int, str] = {}
-    found = {path: _column(path, [_find(r, path) for r in records], kind, wrong) for path, kind in paths.items()}
+    found = {
+        path: _column(path, [_asked(r, path) if path in extra else find(r, path) for r in records], kind, wrong)
+        for path, kind in paths.items()
+    }
     return pl.DataFrame(found) if found else pl.DataFrame(), wrong
 
 
-def _find(record: Record, path: str) -> Any:
-    value = find(record, path)
-    # what an `unpack` made keeps the record itself under an empty name, for a `--by`
-    return find(record.get("", _EMPTY), path) if value is None and "" in record else value
+def _asked(record: Record, path: str) -> Any:
+    # what an `unpack` made keeps the record itself under an empty name
+    return find(record.get("", record), path)
 
 
 def frame_leaves(raw: pl.DataFrame, paths: Mapping[str, Type]) -> tuple[pl.DataFrame, dict[int, str]]:
@@ -142,7 +161,9 @@ def _is_plain(dtype: pl.DataType) -> bool:
 def _plain_column(path: str, values: pl.Series, kind: Type, wrong: dict[int, str]) -> pl.Series:
     """A column of a table by Polars' own casts."""
     if isinstance(values.dtype, pl.Datetime):
-        utc = values if values.dtype.time_zone is None else values.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        utc = (
+            values if values.dtype.time_zone is None else values.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        )
         values = utc.dt.to_string("%Y-%m-%dT%H:%M:%S%.f")
     if kind == "text":
         return values.cast(pl.String).alias(path)
@@ -151,11 +172,19 @@ def _plain_column(path: str, values: pl.Series, kind: Type, wrong: dict[int, str
             return values.alias(path)
         word = values.cast(pl.String).str.strip_chars().str.to_lowercase()
         return word.replace_strict(_FLAGS, default=None, return_dtype=pl.Boolean).alias(path)
-    number = values.cast(pl.Float64, strict=False) if values.dtype != pl.String else values.str.strip_chars().cast(pl.Float64, strict=False)
+    number = (
+        values.cast(pl.Float64, strict=False)
+        if values.dtype != pl.String
+        else values.str.strip_chars().cast(pl.Float64, strict=False)
+    )
     number = number.set(~number.is_finite().fill_null(True), None)
     if kind == "number":
         return number.alias(path)
-    count = values.cast(pl.Int64, strict=False) if values.dtype.is_integer() else number.set((number != number.floor()).fill_null(False), None).cast(pl.Int64, strict=False)
+    count = (
+        values.cast(pl.Int64, strict=False)
+        if values.dtype.is_integer()
+        else number.set((number != number.floor()).fill_null(False), None).cast(pl.Int64, strict=False)
+    )
     lost = count.is_null() & values.is_not_null()
     if values.dtype == pl.String:
         lost = lost & ~values.str.strip_chars().str.to_lowercase().is_in(_NOTHING).fill_null(True)
@@ -173,8 +202,9 @@ _FLAGS: Final = {
 
 
 def _not_a_count(path: str, value: Any) -> str:
-    shown = value if isinstance(value, int | float) else type(value).__name__ if not isinstance(value, str) else value[:40]
-    return f"{path}: expected a whole number of at least 0, saw {shown}"
+    text = value if isinstance(value, str) else str(value) if isinstance(value, int | float) else None
+    seen = type(value).__name__ if text is None else shown(pl.Series([text]))[0]
+    return f"{path}: expected a whole number of at least 0, saw {seen}"
 
 
 def _column(path: str, values: list[Any], kind: Type, wrong: dict[int, str]) -> pl.Series:
@@ -182,7 +212,9 @@ def _column(path: str, values: list[Any], kind: Type, wrong: dict[int, str]) -> 
     if kind == "messages":
         return messages_column(values).alias(path)
     if kind == "text":
-        return pl.Series(path, [value if value.__class__ is str or value is None else _text(value) for value in values], pl.String)
+        return pl.Series(
+            path, [value if value.__class__ is str or value is None else _text(value) for value in values], pl.String
+        )
     if kind == "number":
         return pl.Series(path, [_number(value) for value in values], pl.Float64)
     if kind == "flag":
@@ -283,11 +315,15 @@ def requests(
     the text of answers could tell."""
     assert layout.reading is not None
     calls = layout.reading.calls
-    made = found.select(
-        *(one.expr.alias(target) for target, one in fields.items()),
-        *(pl.col(path).alias(f"raw:{path}") for path in layout.extra),
-        *([calls.expr.alias("_call")] if calls is not None else []),
-    ) if found.width or found.height else pl.DataFrame(schema={t: pl.Null() for t in fields})
+    made = (
+        found.select(
+            *(one.expr.alias(target) for target, one in fields.items()),
+            *(pl.col(path).alias(f"raw:{path}") for path in layout.extra),
+            *([calls.expr.alias("_call")] if calls is not None else []),
+        )
+        if found.width or found.height
+        else pl.DataFrame(schema={t: pl.Null() for t in fields})
+    )
     if made.height != rows.len():
         # fields that are all fixed select to one row
         made = pl.DataFrame([s.new_from_index(0, rows.len()) if s.len() == 1 else s for s in made])
@@ -310,13 +346,17 @@ def requests(
         made, corrected = finish.guarded(made)
         if "tokens_estimated" in columns and layout.estimates:
             answered = pl.col("status").fill_null("ok") == "ok" if "status" in made.columns else pl.lit(True)
-            unknown = made.select((answered & (pl.col("input_tokens").is_null() | pl.col("output_tokens").is_null())).any())
+            unknown = made.select(
+                (answered & (pl.col("input_tokens").is_null() | pl.col("output_tokens").is_null())).any()
+            )
             lacking = bool(unknown.item())
             if lacking and "response_text" in made.columns:
                 made = made.with_columns(response_text=words(made["response_text"]))
             if lacking:
                 made = finish.estimated(made)
-    identity = Layout(fields={c: (c,) for c in made.columns if c in REQUEST}, extra=tuple(f"raw:{p}" for p in layout.extra))
+    identity = Layout(
+        fields={c: (c,) for c in made.columns if c in REQUEST}, extra=tuple(f"raw:{p}" for p in layout.extra)
+    )
     final = canonical(made, identity, columns)
     final = final.rename({f"raw:raw:{p}": f"raw:{p}" for p in layout.extra}).with_columns(made["row"])
     return final, skipped, corrected, lacking
@@ -325,7 +365,7 @@ def requests(
 def _typed(made: pl.DataFrame) -> pl.DataFrame:
     """Columns that are null throughout, as literal nulls are, with the types that what follows needs."""
     casts = [
-        pl.col(c).cast(MESSAGES if c == "messages" else REQUEST.get(c) if c in finish.TOKENS and c in REQUEST else pl.Int64() if c in finish.TOKENS else pl.String())
+        pl.col(c).cast(MESSAGES if c == "messages" else pl.Int64() if c in finish.TOKENS else pl.String())
         for c in made.columns
         if made[c].dtype == pl.Null
     ]
@@ -347,14 +387,20 @@ class Joined:
                 self._frame = self._read()
         if "custom_id" not in made.columns or not self._frame.height:
             return made
-        asked = self._frame.select("custom_id", *(pl.col(c).alias(f"_{c}") for c in self._frame.columns if c != "custom_id"))
+        asked = self._frame.select(
+            "custom_id", *(pl.col(c).alias(f"_{c}") for c in self._frame.columns if c != "custom_id")
+        )
         whole = made.join(asked, on="custom_id", how="left", maintain_order="left")
         merged = [
             pl.coalesce(c, f"_{c}").alias(c) if c in made.columns else pl.col(f"_{c}").alias(c)
             for c in self._frame.columns
             if c not in ("custom_id", "vision")
         ]
-        vision = [(pl.col("vision") | pl.col("_vision").fill_null(False)).alias("vision")] if "vision" in made.columns else []
+        vision = (
+            [(pl.col("vision") | pl.col("_vision").fill_null(False)).alias("vision")]
+            if "vision" in made.columns
+            else []
+        )
         return whole.with_columns(*merged, *vision).select(pl.exclude(*(f"_{c}" for c in self._frame.columns)))
 
 

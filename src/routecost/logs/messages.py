@@ -41,7 +41,11 @@ def speech(messages: pl.Series) -> pl.DataFrame:
     users = users.with_columns(turn=turn).filter(pl.col("turn") <= 2)
     systems = each.filter(pl.col("role").is_in(_SYSTEMS) & (pl.col("text") != ""))
     system = systems.group_by("row").agg(pl.col("text").str.join("\n\n"))
-    said = each.filter(pl.col("text").is_not_null()).group_by("row", maintain_order=True).agg(pl.col("text").str.join("\n"))
+    said = (
+        each.filter(pl.col("text").is_not_null())
+        .group_by("row", maintain_order=True)
+        .agg(pl.col("text").str.join("\n"))
+    )
     seen = each.filter("vision")["row"].unique()
 
     def placed(rows: pl.Series, values: pl.Series) -> pl.Series:
@@ -79,8 +83,7 @@ def _contents(content: pl.Series) -> tuple[pl.Series, pl.Series]:
 
 def _of_json(text: str) -> tuple[str | None, bool]:
     try:
-        # Polars leaves control characters as they are in the JSON text that it makes of nested values
-        value = json.loads(text, strict=False)
+        value = _loaded(text)
     except (ValueError, RecursionError):
         return text, False
     if not isinstance(value, list) or not _are_parts(value):
@@ -89,13 +92,58 @@ def _of_json(text: str) -> tuple[str | None, bool]:
 
 
 _PART_TYPES: Final = frozenset(
-    "text input_text output_text refusal image image_url input_image input_audio audio file input_file document video "
-    "tool_use tool_result tool_call tool_call_response server_tool_use web_search_tool_result function_call "
-    "function_call_output message thinking redacted_thinking reasoning reasoning_text search_result blob uri".split()
+    [
+        "text",
+        "input_text",
+        "output_text",
+        "refusal",
+        "image",
+        "image_url",
+        "input_image",
+        "input_audio",
+        "audio",
+        "file",
+        "input_file",
+        "document",
+        "video",
+        "tool_use",
+        "tool_result",
+        "tool_call",
+        "tool_call_response",
+        "server_tool_use",
+        "web_search_tool_result",
+        "function_call",
+        "function_call_output",
+        "message",
+        "thinking",
+        "redacted_thinking",
+        "reasoning",
+        "reasoning_text",
+        "search_result",
+        "blob",
+        "uri",
+    ]
 )
 _UNTYPED_PARTS: Final = frozenset(
-    "text image document video toolUse toolResult cachePoint guardContent reasoningContent inlineData inline_data "
-    "fileData functionCall functionResponse executableCode codeExecutionResult thought".split()
+    [
+        "text",
+        "image",
+        "document",
+        "video",
+        "toolUse",
+        "toolResult",
+        "cachePoint",
+        "guardContent",
+        "reasoningContent",
+        "inlineData",
+        "inline_data",
+        "fileData",
+        "functionCall",
+        "functionResponse",
+        "executableCode",
+        "codeExecutionResult",
+        "thought",
+    ]
 )
 
 
@@ -108,8 +156,40 @@ def _are_parts(items: Sequence[Any]) -> bool:
     return all("type" not in item and _UNTYPED_PARTS & item.keys() for item in items)
 
 
+def _loaded(text: str) -> Any:
+    """The value of a text of JSON. Raises ValueError and RecursionError."""
+    # Polars leaves control characters as they are in the JSON text that it makes of nested values
+    value = json.loads(text, strict=False)
+    # half of a surrogate pair, as a cut in the middle of an emoji leaves it, cannot be written as UTF-8
+    return _sound(value) if r"\ud" in text.lower() else value
+
+
+def _sound(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, list):
+        return [_sound(item) for item in value]
+    return {_sound(key): _sound(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def _dumped(value: Any) -> str | None:
+    """A value as JSON text; None where it is nested too deeply to be a message."""
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str)
+    except RecursionError:
+        return None
+
+
 def content_text(value: Any) -> str | None:
-    """The text of a content: itself, or its text parts, a line each; None where there is none."""
+    """The text of a content: itself, or its text parts, a line each; None where there is none, or it is nested without
+    end."""
+    try:
+        return _content_text(value)
+    except RecursionError:
+        return None
+
+
+def _content_text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, Mapping):
@@ -122,7 +202,7 @@ def content_text(value: Any) -> str | None:
             found.append(part)
         elif isinstance(part, Mapping) and part.get("type", "text") in _TEXT_PARTS:
             inner = next((part[key] for key in ("text", "content", "parts") if part.get(key) is not None), None)
-            inner = content_text(inner)
+            inner = _content_text(inner)
             if inner is not None:
                 found.append(inner)
     return "\n".join(found) if found else None
@@ -139,31 +219,43 @@ def is_image(part: Any) -> bool:
 def normalised(value: Any) -> list[dict[str, str | None]] | None:
     """Messages in any of the shapes that logs hold, as fields.MESSAGES: a list of them (also in a list, as batches
     are), an object with them, LangChain's serialised ones, texts alone, a single text (the user's)."""
+    try:
+        return _normalised(value)
+    except RecursionError:
+        return None
+
+
+def _normalised(value: Any) -> list[dict[str, str | None]] | None:
     value = opened(value)
     if isinstance(value, str):
         if value[:1] in ("[", "{"):
-            # Polars leaves control characters as they are in the JSON text that it makes of nested values
             with contextlib.suppress(ValueError, RecursionError):
-                return normalised(json.loads(value, strict=False))
+                return _normalised(_loaded(value))
         return [_message("user", value)] if value and value != REDACTED else None
     if isinstance(value, Mapping):
         if "role" in value or ("kwargs" in value and "id" in value):
-            return normalised([value])
+            return _normalised([value])
         for key in ("messages", "contents", "input", "prompt"):
             if value.get(key) is not None:
-                head = value.get("system") or value.get("instructions") or value.get("systemInstruction")
-                rest = normalised(value[key]) or []
-                return ([_message("system", content_text(_inner(head)))] if head else []) + rest
+                return _normalised(value[key])
         return None
     if not isinstance(value, list):
         return None
-    if len(value) == 1 and isinstance(value[0], list):
-        return normalised(value[0])
+    while len(value) == 1 and isinstance(value[0], list):
+        value = value[0]
     return [found for item in value if (found := _normal(item)) is not None]
 
 
-def _inner(value: Any) -> Any:
-    return value.get("parts", value) if isinstance(value, Mapping) else value
+def system_of(request: Any) -> str | None:
+    """The system prompt that stands beside the messages of a request object."""
+    request = opened(request)
+    if not isinstance(request, Mapping):
+        return None
+    for key in ("system", "instructions", "systemInstruction"):
+        if request.get(key):
+            value = request[key]
+            return content_text(value.get("parts", value) if isinstance(value, Mapping) else value)
+    return None
 
 
 def _normal(item: Any) -> dict[str, str | None] | None:
@@ -189,7 +281,7 @@ _LANGCHAIN: Final = {"HumanMessage": "user", "human": "user", "SystemMessage": "
 def _message(role: str | None, content: Any) -> dict[str, str | None]:
     if content is None or isinstance(content, str):
         return {"role": role, "content": content, "parts": None}
-    return {"role": role, "content": json.dumps(content, ensure_ascii=False, default=str), "parts": None}
+    return {"role": role, "content": _dumped(content), "parts": None}
 
 
 def column(values: Sequence[Any]) -> pl.Series:

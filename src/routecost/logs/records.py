@@ -142,7 +142,7 @@ def _sample(source: Source) -> tuple[list[dict[str, Any]], list[bytes], _CsvHead
     if source.kind == "parquet":
         plan, names = _parquet(source)
         try:
-            rows = plan.head(_PARQUET_SAMPLE).collect(engine="in-memory").to_dicts()
+            rows = list(_dicts(plan.head(_PARQUET_SAMPLE).collect(engine="in-memory")))
         except (*_FAILURES, OSError) as error:
             raise _not_parquet(source, error) from error
         return rows or [dict.fromkeys(names)], [], None
@@ -150,7 +150,11 @@ def _sample(source: Source) -> tuple[list[dict[str, Any]], list[bytes], _CsvHead
         head = _csv_head(source)
         if head is None:
             return [], [], None
-        return [dict(zip(head.header, row, strict=True)) for row in head.sample] or [dict.fromkeys(head.header)], [], head
+        return (
+            [dict(zip(head.header, row, strict=True)) for row in head.sample] or [dict.fromkeys(head.header)],
+            [],
+            head,
+        )
     records, lines = _json_sample(source)
     return records, lines, None
 
@@ -620,11 +624,15 @@ def _fault(line: bytes, schema: Mapping[str, pl.DataType]) -> tuple[str, str]:
     )
 
 
+# A message does not show what stands there: it may be what somebody wrote.
+_KINDS: Final[dict[type, str]] = {str: "text", list: "a list", bool: "true or false"}
+
+
 def _not_an_object(value: Any, dtype: pl.DataType, path: tuple[str, ...]) -> str | None:
     if not isinstance(dtype, pl.Struct) or value is None:
         return None
     if not isinstance(value, dict):
-        return f"{'.'.join(path)}: expected an object, saw {json.dumps(value)[:40]}"
+        return f"{'.'.join(path)}: expected an object, saw {_KINDS.get(type(value), 'a number')}"
     inside = (_not_an_object(value.get(f.name), f.dtype, (*path, f.name)) for f in dtype.fields)  # type: ignore[arg-type]
     return next(filter(None, inside), None)
 
@@ -780,9 +788,7 @@ def _csv_table(data: bytes, head: _CsvHead) -> _Table:
     width = len(head.header)
     raw = _read_csv(data, head)
     if raw is not None:
-        return _Table(
-            raw, None, (), lambda at: _texts([r.text for r in _csv_records(data, head.separator, width)], at)
-        )
+        return _Table(raw, None, (), lambda at: _texts([r.text for r in _csv_records(data, head.separator, width)], at))
     records = list(_csv_records(data, head.separator, width))
     rejects = [
         Reject(row, *record.fields, _shown(record.text))
@@ -922,9 +928,7 @@ def _parquet_part(
         raise _not_parquet(source, error) from error
 
 
-def _parquet_table(
-    source: Source, plan: pl.LazyFrame, ordinal: int, names: Sequence[str], layout: Layout
-) -> _Table:
+def _parquet_table(source: Source, plan: pl.LazyFrame, ordinal: int, names: Sequence[str], layout: Layout) -> _Table:
     assert layout.reading is not None
     wanted = list(names)
     if layout.reading.unpack is None:
@@ -934,11 +938,16 @@ def _parquet_table(
     return _Table(raw, None, (), lambda at: raw[list(at)].write_ndjson().rstrip("\n").split("\n"))
 
 
+def _dicts(frame: pl.DataFrame) -> Iterator[dict[str, Any]]:
+    """Rows as Python objects; moments as text, as Python's calendar is shorter than that of Parquet."""
+    return frame.with_columns(pl.selectors.temporal().cast(pl.String)).iter_rows(named=True)
+
+
 def _parquet_records(source: Source, layout: Layout, ordinal: int) -> list[int]:
     assert layout.reading is not None
     plan, names = _parquet(source)
     table = _parquet_table(source, plan, ordinal, names, layout)
-    return mapped.unpacked(enumerate(table.raw.iter_rows(named=True)), layout.reading)[0]
+    return mapped.unpacked(enumerate(_dicts(table.raw)), layout.reading)[0]
 
 
 # --- dialects ---------------------------------------------------------------------------------------------------------
@@ -974,7 +983,7 @@ def _dialect_json(data: bytes, layout: Layout, columns: Sequence[str]) -> Parsed
         else:
             rows = pl.int_range(len(bad), len(bad) + len(records), eager=True)
         all_behind = [*bad, *behind] if reading.unpack is not None else list(range(len(lines)))
-        frame, wrong = mapped.record_leaves(records, paths)
+        frame, wrong = mapped.record_leaves(records, paths, layout.extra)
         found = _Found(frame, rows, rejects, len(lines), repeated, lambda at: text([all_behind[n] for n in at]))
         return _without(found, wrong)
 
@@ -1007,7 +1016,7 @@ def _records_behind(data: bytes, head: _CsvHead | None, layout: Layout) -> list[
     if head is not None:
         table = _csv_table(data, head)
         places = table.places if table.places is not None else range(table.raw.height)
-        rows = zip(places, table.raw.iter_rows(named=True), strict=True)
+        rows = zip(places, _dicts(table.raw), strict=True)
         bad = [reject.row for reject in table.rejects]
         return [*bad, *mapped.unpacked(rows, layout.reading)[0]]
     behind, _, wrong, _ = _json_records(_json_lines(data), layout.reading)
@@ -1033,15 +1042,13 @@ def _dialect_table(table: _Table, layout: Layout, columns: Sequence[str]) -> Par
 
     def through(paths: Mapping[str, Type]) -> _Found:
         assert reading is not None
-        rows = zip(places, table.raw.iter_rows(named=True), strict=True)
+        rows = zip(places, _dicts(table.raw), strict=True)
         behind, unpacked, repeated = mapped.unpacked(rows, reading)
-        frame, wrong = mapped.record_leaves(unpacked, paths)
+        frame, wrong = mapped.record_leaves(unpacked, paths, layout.extra)
         bad = len(table.rejects)
         rejects = [replace(reject, row=n) for n, reject in enumerate(table.rejects)]
         numbers = pl.int_range(bad, bad + len(unpacked), eager=True)
-        found = _Found(
-            frame, numbers, rejects, records, repeated, lambda at: table.text([behind[n - bad] for n in at])
-        )
+        found = _Found(frame, numbers, rejects, records, repeated, lambda at: table.text([behind[n - bad] for n in at]))
         return _without(found, wrong)
 
     return _finished(direct if reading.unpack is None else through, layout, columns)
@@ -1099,7 +1106,9 @@ def _finished(read: Callable[[Mapping[str, Type]], _Found], layout: Layout, colu
     if wrong.any():
         places = frame["row"].filter(wrong).to_list()
         reasons = frame["reject"].filter(wrong).to_list()
-        rejects += [Reject(*bad) for bad in zip(places, ["bad_value"] * len(places), reasons, found.text(places), strict=True)]
+        rejects += [
+            Reject(*bad) for bad in zip(places, ["bad_value"] * len(places), reasons, found.text(places), strict=True)
+        ]
     if layout.reading.unpack is not None:
         skipped += max(0, found.records - len(rejects) - found.repeated - found.leaves.height)
     return Parsed(

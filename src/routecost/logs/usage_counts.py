@@ -48,12 +48,12 @@ def usage(prefix: str) -> dict[str, Field]:
     details = count(*under("input_tokens_details.cached_tokens", "input_tokens_details.cache_write_tokens"))
     named = count(*under("input_tokens"))
     # Responses and Anthropic both say `input_tokens`; only Anthropic neither sums up nor has details
-    inclusive = made(
-        lambda n, t, d: pl.when(t.is_not_null() | d.is_not_null()).then(n), named, total, details
-    )
+    inclusive = made(lambda n, t, d: pl.when(t.is_not_null() | d.is_not_null()).then(n), named, total, details)
     exclusive = made(lambda n, t, d: pl.when(t.is_null() & d.is_null()).then(n), named, total, details)
     # Gemini: what tools put into the prompt and what was thought are counted beside
-    gemini_in = made(lambda p, t: p + t.fill_null(0), count(*under("promptTokenCount")), count(*under("toolUsePromptTokenCount")))
+    gemini_in = made(
+        lambda p, t: p + t.fill_null(0), count(*under("promptTokenCount")), count(*under("toolUsePromptTokenCount"))
+    )
     gemini_out = made(
         lambda c, t, p: pl.when(p.is_not_null()).then(c.fill_null(0) + t.fill_null(0)),
         count(*under("candidatesTokenCount")),
@@ -66,12 +66,15 @@ def usage(prefix: str) -> dict[str, Field]:
         "cache_read_tokens": count(*under(*_READ)),
         "written_tokens": count(*under(*_WRITTEN)),
         "cache_write_1h_tokens": count(
-            *under("cache_creation.ephemeral_1h_input_tokens", "prompt_tokens_details.cache_creation_token_details.ephemeral_1h_input_tokens")
+            *under(
+                "cache_creation.ephemeral_1h_input_tokens",
+                "prompt_tokens_details.cache_creation_token_details.ephemeral_1h_input_tokens",
+            )
         ),
         "output_tokens": count(*under("completion_tokens", "output_tokens", "outputTokens")) | gemini_out,
         "reasoning_tokens": count(*under(*_REASONING)),
         # Bedrock's and Gemini's totals need no guard: their rules are known
         "total_tokens": total,
         "web_searches": count(*under("server_tool_use.web_search_requests")),
-        "service_tier": text(*under("service_tier")) ,
+        "service_tier": text(*under("service_tier")),
     }

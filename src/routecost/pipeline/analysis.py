@@ -61,7 +61,8 @@ class UnknownModel:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How much of the traffic has a price. billable leaves out calls that failed without using tokens."""
+    """How much of the traffic has a price. billable leaves out calls that failed without using tokens. estimated:
+    requests whose token counts are estimated from text, and what they cost of all."""
 
     requests: int
     billable: int
@@ -71,6 +72,14 @@ class Coverage:
     unpriced_fees: int
     tokens: int
     priced_tokens: int
+    estimated: int = 0
+    estimated_usd: float = 0.0
+    cost_usd: float = 0.0
+
+    @property
+    def estimated_share(self) -> float | None:
+        """The part of the cost that rests on estimated token counts."""
+        return self.estimated_usd / self.cost_usd if self.cost_usd else None
 
     @property
     def share(self) -> float | None:
@@ -287,6 +296,9 @@ def coverage_of(priced: pl.DataFrame, book: Book) -> Coverage:
         unpriced_fees=int(frame["unpriced_fees"].sum()),
         tokens=int(frame["_tokens"].sum()),
         priced_tokens=int(good["_tokens"].sum()),
+        estimated=int(frame.filter("tokens_estimated")["requests"].sum()),
+        estimated_usd=float(good.filter("tokens_estimated")["today_usd"].sum()),
+        cost_usd=float(good["today_usd"].sum()),
     )
 
 

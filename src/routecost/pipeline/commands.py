@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from routecost.errors import UsageError
-from routecost.pipeline import explanation, labelling
+from routecost.pipeline import conversion, explanation, inspection, labelling
 from routecost.pipeline.analysis import Analysis, analyse, require_known
 from routecost.pipeline.calculator import parse_mix, parse_rate, parse_tokens, usage_of
+from routecost.pipeline.conversion import Converted
 from routecost.pipeline.explanation import Explanation
+from routecost.pipeline.inspection import Inspected
 from routecost.pipeline.intake import Intake, Options, Progress, TasksFrom, read
 from routecost.pipeline.labelling import Classified, Evaluation, Sampled
 from routecost.pipeline.misrouting import Mistakes
@@ -46,6 +48,8 @@ def analyze(
     since: dt.datetime | None = None,
     until: dt.datetime | None = None,
     field_map: Path | None = None,
+    log_format: str | None = None,
+    estimates: bool = True,
     task_rules: Path | None = None,
     classify: bool = True,
     classifier: Path | None = None,
@@ -73,6 +77,8 @@ def analyze(
         until,
         field_map,
         task_rules,
+        log_format=log_format,
+        estimates=estimates,
         classify=classify,
         classifier=classifier,
         tasks_from=tasks_from,
@@ -106,6 +112,8 @@ def simulate(
     since: dt.datetime | None = None,
     until: dt.datetime | None = None,
     field_map: Path | None = None,
+    log_format: str | None = None,
+    estimates: bool = True,
     task_rules: Path | None = None,
     classify: bool = True,
     classifier: Path | None = None,
@@ -126,6 +134,8 @@ def simulate(
         until,
         field_map,
         task_rules,
+        log_format=log_format,
+        estimates=estimates,
         classify=classify,
         classifier=classifier,
         tasks_from=tasks_from,
@@ -163,6 +173,8 @@ def sensitivity(
     since: dt.datetime | None = None,
     until: dt.datetime | None = None,
     field_map: Path | None = None,
+    log_format: str | None = None,
+    estimates: bool = True,
     task_rules: Path | None = None,
     classifier: Path | None = None,
     tasks_from: TasksFrom = "log",
@@ -171,7 +183,17 @@ def sensitivity(
 ) -> Sensitivity:
     """How the saving of a table falls as the classifier gets worse. labels: labelled requests to measure it on."""
     routing = _table(table)
-    options = Options((), since, until, field_map, task_rules, classifier=classifier, tasks_from=tasks_from)
+    options = Options(
+        (),
+        since,
+        until,
+        field_map,
+        task_rules,
+        log_format=log_format,
+        estimates=estimates,
+        classifier=classifier,
+        tasks_from=tasks_from,
+    )
     confusion = _mistakes(classifier, labels, retry_rate, harm_usd).confusion()
     book, intake = _read(paths, pricing, [routing], options, progress)
     return _sensitivity(
@@ -199,27 +221,38 @@ def tally(
     since: dt.datetime | None = None,
     until: dt.datetime | None = None,
     field_map: Path | None = None,
+    log_format: str | None = None,
+    estimates: bool = True,
     task_rules: Path | None = None,
     classify: bool = True,
     classifier: Path | None = None,
     tasks_from: TasksFrom = "log",
     unit: Unit = "auto",
     rejects: Path | None = None,
+    plain_ids: bool = False,
+    salt: str | None = None,
     progress: Progress | None = None,
 ) -> Intake:
     """Logs and usage files counted into one usage, which usage.write_usage stores. tables: those whose rules on the
-    request itself (user, prompt, size) the usage shall be able to answer."""
+    request itself (user, prompt, size) the usage shall be able to answer. Ids among `by` are hashed with a salt (that of
+    the account on this machine unless one is given) unless plain_ids."""
+    if plain_ids and salt is not None:
+        raise UsageError("--plain-ids keeps ids as they are, so a --salt says nothing: leave one of them out.")
     options = Options(
         tuple(by),
         since,
         until,
         field_map,
         task_rules,
+        log_format=log_format,
+        estimates=estimates,
         classify=classify,
         classifier=classifier,
         tasks_from=tasks_from,
         unit=unit,
         rejects=rejects,
+        hash_ids=not plain_ids,
+        salt=salt,
     )
     book, intake = _read(paths, pricing, [_table(t) for t in tables], options, progress)
     return replace(intake, book_version=book.version)
@@ -233,7 +266,9 @@ def classify(
     mode: str | None = None,
     pricing: Sequence[str | Path] = (),
     classifier: Path | None = None,
+    keep_prompts: bool = False,
     field_map: Path | None = None,
+    log_format: str | None = None,
     task_rules: Path | None = None,
     tasks_from: TasksFrom = "log",
     progress: Progress | None = None,
@@ -248,7 +283,40 @@ def classify(
         table=None if table is None else _table(table),
         mode=mode,
         book=None if table is None else read_prices(pricing),
+        keep_prompts=keep_prompts,
         field_map=field_map,
+        log_format=log_format,
+        progress=progress,
+    )
+
+
+def inspect(
+    paths: Paths, *, field_map: Path | None = None, log_format: str | None = None, estimates: bool = True
+) -> list[Inspected]:
+    """What each file is taken for and why, and what of it is read. See Inspected."""
+    return inspection.inspect(_listed(paths), field_map=field_map, log_format=log_format, estimates=estimates)
+
+
+def convert(
+    paths: Paths,
+    output: Path,
+    *,
+    by: Sequence[str] = (),
+    field_map: Path | None = None,
+    log_format: str | None = None,
+    estimates: bool = True,
+    rejects: Path | None = None,
+    progress: Progress | None = None,
+) -> Converted:
+    """Write every request of any logs to `output` (.parquet, .csv, .jsonl) under our column names. See Converted."""
+    return conversion.convert(
+        _listed(paths),
+        output,
+        by=by,
+        field_map=field_map,
+        log_format=log_format,
+        estimates=estimates,
+        rejects=rejects,
         progress=progress,
     )
 
@@ -274,13 +342,16 @@ def sample(
     *,
     classifier: Path | None = None,
     field_map: Path | None = None,
+    log_format: str | None = None,
     task_rules: Path | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Sampled:
     """Write n requests for a person to label, with the weights that make them speak for all. See Sampled."""
     typist = _typist(classifier, task_rules, "both")
-    return labelling.sample(_listed(paths), n, output, typist, seed=seed, field_map=field_map, progress=progress)
+    return labelling.sample(
+        _listed(paths), n, output, typist, seed=seed, field_map=field_map, log_format=log_format, progress=progress
+    )
 
 
 def evaluate(

@@ -22,7 +22,21 @@ from routecost.errors import InputError, UsageError
 from routecost.prices import Book
 from routecost.routing import Override, Table, rule_expression
 from routecost.schema import CELL_KEY, REQUEST, TASKS
-from routecost.usage import Sessions, Settings, Usage, empty, is_usage_file, merge, prepare, read_usage, subtract, tally
+from routecost.usage import (
+    Sessions,
+    Settings,
+    Usage,
+    empty,
+    hashed,
+    is_id,
+    is_usage_file,
+    machine_salt,
+    merge,
+    prepare,
+    read_usage,
+    subtract,
+    tally,
+)
 from routecost.usage.cells import Unit, check_size, count
 from routecost.usage.sessions import ROW_BITS, Narrow, narrow, place, unplace
 
@@ -32,6 +46,8 @@ if TYPE_CHECKING:
 EXAMPLES = 3
 # Of the counts by source of tasks: requests that a rule decided, by its task and the classifier's.
 PAIR = "rules:"
+# Of the counts: how often the logged arithmetic corrected a count, by what it did (logs.CORRECTIONS).
+CORRECTED = "corrected_"
 # Breakdowns that follow from a cell's day, so that every usage file has them.
 CALENDAR = ("week", "month")
 _TEXT = ("prompt", "system", "previous_prompt")
@@ -72,7 +88,10 @@ class Fault:
 
 @dataclass(frozen=True)
 class Options:
-    """How logs are read and counted. See the command line's help for each."""
+    """How logs are read and counted. See the command line's help for each.
+
+    hash_ids: hash ids that `by` names, with `salt` or else the one of the account on this machine.
+    """
 
     by: tuple[str, ...] = ()
     since: dt.datetime | None = None
@@ -85,11 +104,16 @@ class Options:
     unit: Unit = "auto"
     rejects: Path | None = None
     workers: int | None = None
+    log_format: str | None = None
+    estimates: bool = True
+    hash_ids: bool = False
+    salt: str | None = None
 
 
 @dataclass(frozen=True)
 class Intake:
-    """What was read: the usage, what was rejected and why, ids that stood twice, and remarks."""
+    """What was read: the usage, what was rejected and why, ids that stood twice, remarks, and how many of the files are
+    of which format."""
 
     usage: Usage
     rejected: tuple[Fault, ...] = ()
@@ -98,6 +122,7 @@ class Intake:
     notes: tuple[str, ...] = ()
     files: int = 0
     book_version: str | None = None
+    formats: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -167,7 +192,10 @@ def read(
     parts = list(tallied)
     intake = Intake(empty(settings))
     if sources:
-        intake = _read_logs(sources, settings, overrides, options, progress)
+        if settings.ids is not None:
+            # beside a file with hashed ids, those of a log are hashed as well
+            options = replace(options, hash_ids=True)
+        intake = _read_logs(sources, replace(settings, ids=None), overrides, options, progress)
         parts.append(intake.usage)
     usage = parts[0] if len(parts) == 1 else merge(parts)
     check_size(usage.cells, usage.settings)
@@ -177,7 +205,7 @@ def read(
             *notes,
             "Usage files keep no ids: what stands in two of the files merged here, or in a log too, counts twice.",
         )
-    return replace(intake, usage=usage, files=len(sources) + len(tallied), notes=notes)
+    return replace(intake, usage=usage, files=sum(intake.formats.values()) + len(tallied), notes=notes)
 
 
 def _request_rules(tables: Sequence[Table]) -> tuple[Override, ...]:
@@ -294,6 +322,7 @@ class _Part:
     outside: int
     undated: int
     tasks_from: Mapping[str, int]
+    others: Mapping[str, int]
 
 
 @dataclass
@@ -304,7 +333,6 @@ class _Account:
     faults: dict[str, list[Any]] = field(default_factory=dict)
     per_file: collections.Counter[int] = field(default_factory=collections.Counter)
     damaged: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 def _read_logs(
@@ -315,19 +343,17 @@ def _read_logs(
     progress: Progress | None,
 ) -> Intake:
     given = logs.read_map(options.field_map) if options.field_map else None
-    account = _Account()
     raw_by = tuple(b for b in settings.by if b not in REQUEST and b != "hour")
-    layouts = []
-    for source in sources:
-        layouts.append(logs.layout_of(source, given, raw_by))
-        account.notes.extend(layouts[-1].notes)
+    opened = logs.open_logs(sources, given, raw_by, options.log_format, estimates=options.estimates)
+    sources, layouts = opened.sources, opened.layouts
+    account = _Account()
     work = _work(settings, overrides, options)
     sessions = Sessions()
     parts: list[Usage] = []
     # what a compressed file holds is only known at its end
     total = 0 if any(s.compression for s in sources) else sum(s.size for s in sources)
     done = 0
-    writer = _RejectWriter(options.rejects)
+    writer = RejectWriter(options.rejects)
 
     def note(index: int, chunk: logs.Chunk, part: _Part) -> None:
         nonlocal done
@@ -346,9 +372,10 @@ def _read_logs(
     dropped = np.empty(0, np.uint64)
     duplicates: tuple[Place, ...] = ()
     extra: Usage | None = None
+    locate = Locate(sources, layouts)
     if repeated.size:
         extra, dropped = _later_copies(repeated, sources, layouts, work)
-        duplicates = _places(sources, [unplace(int(p)) for p in dropped[:EXAMPLES]])
+        duplicates = locate.places([unplace(int(p)) for p in dropped[:EXAMPLES]])
         account.counts["duplicates"] = len(dropped)
     with ThreadPoolExecutor(1) as aside:
         carried = aside.submit(sessions.carry, dropped)
@@ -367,10 +394,21 @@ def _read_logs(
         ),
     )
     rejected = tuple(
-        Fault(code, n, reason, _places(sources, places)) for code, (n, reason, places) in sorted(account.faults.items())
+        Fault(code, n, reason, locate.places(places)) for code, (n, reason, places) in sorted(account.faults.items())
     )
-    writer.finish(sources)
-    return Intake(usage, rejected, duplicates, tuple(account.damaged), tuple(account.notes))
+    ids = [b for b in settings.by if is_id(b) or _is_id_field(b, layouts)] if options.hash_ids else []
+    if ids:
+        usage = hashed(usage, ids, options.salt or machine_salt())
+    writer.finish(locate)
+    formats = collections.Counter(layout.dialect.name if layout.dialect else logs.FLAT for layout in layouts)
+    return Intake(
+        usage, rejected, duplicates, tuple(account.damaged), tuple(opened.notes), formats=dict(sorted(formats.items()))
+    )
+
+
+def _is_id_field(name: str, layouts: Sequence[logs.Layout]) -> bool:
+    """Whether a raw field is what some log's user, session or request id is read from."""
+    return any(name in layout.paths(column) for layout in layouts for column in ("user_id", "session_id", "request_id"))
 
 
 def _public_name(source: logs.Source) -> str:
@@ -489,6 +527,11 @@ def _parsed(chunk: logs.Chunk, index: int, work: _Work) -> _Part:
         height - requests.height,
         requests["ts"].null_count(),
         tasks_from,
+        {
+            "not_calls": parsed.skipped,
+            "repeated_lines": parsed.repeated,
+            **{f"{CORRECTED}{name}": n for name, n in parsed.corrected.items()},
+        },
     )
 
 
@@ -563,11 +606,14 @@ def _ruled(frame: pl.DataFrame, work: _Work) -> pl.DataFrame:
     return frame if work.rule is None else frame.with_columns(work.rule.alias("rule"))
 
 
-def _count(account: _Account, index: int, ordinal: int, result: _Part, writer: _RejectWriter) -> None:
+def _count(account: _Account, index: int, ordinal: int, result: _Part, writer: RejectWriter) -> None:
     account.counts["lines"] += result.lines
     account.counts["rejected"] += len(result.rejects)
     account.counts["outside"] += result.outside
     account.counts["undated"] += result.undated
+    for name, n in result.others.items():
+        if n:
+            account.counts[name] += n
     for source, n in result.tasks_from.items():
         account.counts[f"task_from_{source}"] += n
     account.per_file[index] += result.lines
@@ -623,15 +669,27 @@ def _later_copies(
     return merge(usages), np.sort(np.concatenate(places))
 
 
-def _places(sources: Sequence[logs.Source], places: Sequence[tuple[int, int, int]]) -> tuple[Place, ...]:
-    by_source: dict[int, list[tuple[int, int]]] = {}
-    for index, ordinal, row in places:
-        by_source.setdefault(index, []).append((ordinal, row))
-    lines = {index: logs.locate(sources[index], wanted) for index, wanted in by_source.items()}
-    return tuple(Place(sources[i].name, lines[i][o, r]) for i, o, r in places if (o, r) in lines[i])
+@dataclass(frozen=True)
+class Locate:
+    """Where chunks and rows stand in files."""
+
+    sources: Sequence[logs.Source]
+    layouts: Sequence[logs.Layout]
+
+    def lines(self, places: Mapping[int, Sequence[tuple[int, int]]]) -> dict[int, dict[tuple[int, int], int]]:
+        """Source -> (chunk, row) -> line."""
+        return {i: logs.locate(self.sources[i], self.layouts[i], some) for i, some in places.items()}
+
+    def places(self, places: Sequence[tuple[int, int, int]]) -> tuple[Place, ...]:
+        """(source, chunk, row) as files and lines."""
+        by_source: dict[int, list[tuple[int, int]]] = {}
+        for index, ordinal, row in places:
+            by_source.setdefault(index, []).append((ordinal, row))
+        lines = self.lines(by_source)
+        return tuple(Place(self.sources[i].name, lines[i][o, r]) for i, o, r in places if (o, r) in lines[i])
 
 
-class _RejectWriter:
+class RejectWriter:
     """Rejected lines as JSONL (file, line, code, reason, text), readable by their owner only: they hold prompts."""
 
     def __init__(self, path: Path | None) -> None:
@@ -645,18 +703,24 @@ class _RejectWriter:
             self._places.setdefault(source, []).append((ordinal, reject.row))
             self._held.write(json.dumps([source, ordinal, reject.row, reject.code, reject.reason, reject.text]) + "\n")
 
-    def finish(self, sources: Sequence[logs.Source]) -> None:
+    def finish(self, locate: Locate) -> None:
         """Line numbers are only known now: they cost a pass over the files that have rejects."""
         if self._path is None or self._held is None:
             return
-        lines = {index: logs.locate(sources[index], places) for index, places in self._places.items()}
+        lines = locate.lines(self._places)
         self._held.seek(0)
         try:
             with open(self._path, "w", encoding="utf-8", opener=_private) as file:
                 for held in self._held:
                     index, ordinal, row, code, reason, text = json.loads(held)
                     line = lines[index].get((ordinal, row))
-                    entry = {"file": sources[index].name, "line": line, "code": code, "reason": reason, "text": text}
+                    entry = {
+                        "file": locate.sources[index].name,
+                        "line": line,
+                        "code": code,
+                        "reason": reason,
+                        "text": text,
+                    }
                     file.write(json.dumps(entry, ensure_ascii=False) + "\n")
         except OSError as error:
             raise InputError(

@@ -22,6 +22,7 @@ from routecost.prices import Book
 from routecost.routing import Table, route, rule_expression
 from routecost.schema import INPUT_KINDS, REQUEST
 from routecost.usage import Settings, is_usage_file, prepare
+from routecost.whole import whole_file
 
 if TYPE_CHECKING:
     from routecost.classifier.train import Trained
@@ -102,7 +103,9 @@ def classify(
     table: Table | None = None,
     mode: str | None = None,
     book: Book | None = None,
+    keep_prompts: bool = False,
     field_map: Path | None = None,
+    log_format: str | None = None,
     progress: Progress | None = None,
 ) -> Classified:
     """Write a row for each request, in the order of the log: request_id, task, task_source, confidence, p_<task>, and
@@ -115,7 +118,7 @@ def classify(
     by_model: collections.Counter[str | None] = collections.Counter()
     rule = rule_expression(table.request_rules()) if table is not None and table.request_rules() else None
     columns = tuple(REQUEST) if table is not None else tuple(c for c in REQUEST if c in _SEEN_BY_RULES)
-    kept = ["request_id", "task", "task_source", "confidence"]
+    kept = ["request_id", *(["prompt"] if keep_prompts else []), "task", "task_source", "confidence"]
     if typist.classifier is not None:
         kept += [f"p_{c}" for c in typist.classifier.classes]
 
@@ -135,8 +138,8 @@ def classify(
 
     rejected = requests = 0
     damaged: list[str] = []
-    with _Writer(output) as writer:
-        for frame, rejects in over(sources_of(paths, field_map), work, damaged, progress):
+    with Writer(output, private=True) as writer:
+        for frame, rejects in over(sources_of(paths, field_map, log_format), work, damaged, progress):
             rejected += rejects
             requests += frame.height
             for counter, column in ((by_task, "task"), (by_source, "task_source"), (by_model, "routed_model")):
@@ -166,17 +169,24 @@ _SEEN_BY_RULES: Final = (
 )
 
 
-def sources_of(paths: Sequence[str], field_map: Path | None) -> list[tuple[logs.Source, logs.Layout]]:
+def sources_of(
+    paths: Sequence[str],
+    field_map: Path | None,
+    log_format: str | None = None,
+    extra: Sequence[str] = (),
+    *,
+    estimates: bool = True,
+) -> list[tuple[logs.Source, logs.Layout]]:
     """Files with how they are read. Raises InputError where there is none."""
     given = logs.read_map(field_map) if field_map else None
     sources = list(logs.find_sources(paths))
     for source in sources:
         if source.kind == "parquet" and is_usage_file(source.path):
             raise InputError(f"{source.name} is a usage file: it holds counts and no request. Name the log itself.")
-    found = [(source, logs.layout_of(source, given)) for source in sources]
-    if not found:
+    if not sources:
         raise InputError("nothing to read: no file among " + ", ".join(paths))
-    return found
+    opened = logs.open_logs(sources, given, extra, log_format, estimates=estimates)
+    return list(zip(opened.sources, opened.layouts, strict=True))
 
 
 def over(
@@ -217,44 +227,33 @@ def over(
             yield take()
 
 
-class _Writer:
-    """A table written part by part: complete under its name, or not at all."""
+class Writer:
+    """A table written part by part: complete under its name, or not at all. private: for its owner only."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, private: bool = False) -> None:
         kinds = {".parquet": self._parquet, ".pq": self._parquet, ".csv": self._csv, ".jsonl": self._jsonl}
         if path.suffix.lower() not in kinds:
             raise UsageError(f"-o {path}: name it .parquet, .csv or .jsonl, so that it is clear what to write.")
-        self._path = path
-        self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
         self._kind = kinds[path.suffix.lower()]
+        self._whole = whole_file(path, private=private)
         self._parquet_writer: Any = None
         self._first = True
 
-    def __enter__(self) -> _Writer:
-        try:
-            self._file = self._part.open("wb")
-        except OSError as error:
-            raise self._cannot(error) from error
+    def __enter__(self) -> Writer:
+        self._file = self._whole.__enter__().open("wb")
         return self
 
     def write(self, frame: pl.DataFrame) -> None:
-        try:
-            self._kind(frame)
-        except OSError as error:
-            raise self._cannot(error) from error
+        self._kind(frame)
         self._first = False
 
-    def __exit__(self, failed: object, *_: object) -> None:
+    def __exit__(self, *failed: Any) -> None:
         try:
             if self._parquet_writer is not None:
                 self._parquet_writer.close()
             self._file.close()
-            if failed is None:
-                self._part.replace(self._path)
-        except OSError as error:
-            raise self._cannot(error) from error
         finally:
-            self._part.unlink(missing_ok=True)
+            self._whole.__exit__(*failed)
 
     def _parquet(self, frame: pl.DataFrame) -> None:
         import pyarrow.parquet as pq
@@ -269,9 +268,6 @@ class _Writer:
 
     def _jsonl(self, frame: pl.DataFrame) -> None:
         frame.write_ndjson(self._file)
-
-    def _cannot(self, error: OSError) -> InputError:
-        return InputError(f"cannot write {self._path}: {error.strerror or error}. Choose another place with -o.")
 
 
 # --- a sample to label ------------------------------------------------------------------------------------------------
@@ -297,6 +293,7 @@ def sample(
     *,
     seed: int = 0,
     field_map: Path | None = None,
+    log_format: str | None = None,
     progress: Progress | None = None,
 ) -> Sampled:
     """Write n requests for a person to label, as CSV, JSONL or Parquet: an empty `task`, and `weight` and `stratum`.
@@ -306,7 +303,7 @@ def sample(
     for, so that weighted shares estimate those of the whole log without bias. The same seed draws the same rows from
     the same requests, in whatever order files and lines stand.
     """
-    sources = sources_of(paths, field_map)
+    sources = sources_of(paths, field_map, log_format)
     narrow: list[pl.DataFrame] = []
     sums: list[pl.DataFrame] = []
     damaged: list[str] = []
@@ -364,7 +361,7 @@ def sample(
         "stratum",
         "weight",
     )
-    with _Writer(output) as writer:
+    with Writer(output, private=True) as writer:
         writer.write(frame)
     strata = sizes.select(*_STRATUM, "size", "drawn", sure=pl.col("sure") / pl.col("size")).sort(_STRATUM)
     return Sampled(frame.height, int(sizes["size"].sum()), without, strata, tuple(dict.fromkeys(damaged)))

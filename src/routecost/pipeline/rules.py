@@ -47,10 +47,11 @@ def check_rules(
     paths: Sequence[str] = (),
     *,
     field_map: Path | None = None,
+    log_format: str | None = None,
     progress: Progress | None = None,
 ) -> list[Checked]:
     """The task rules, and with a log the overrides of the tables too: each with its use and findings."""
-    counted = _counted(rules, tables, paths, field_map, progress) if paths else None
+    counted = _counted(rules, tables, sources_of(paths, field_map, log_format), progress) if paths else None
     texts = [str(rule) for rule in rules.rules]
     targets = [rule.task for rule in rules.rules]
     covered = [_covered(rules.rules[:j], rule) for j, rule in enumerate(rules.rules)]
@@ -70,7 +71,10 @@ def _covered(earlier: Sequence[tasks.Rule], rule: tasks.Rule) -> int | None:
 
 
 def _counted(
-    rules: tasks.Rules, tables: Sequence[Table], paths: Sequence[str], field_map: Path | None, progress: Progress | None
+    rules: tasks.Rules,
+    tables: Sequence[Table],
+    sources: Sequence[tuple[logs.Source, logs.Layout]],
+    progress: Progress | None,
 ) -> list[tuple[int, Counts, Counts]]:
     """For the rules and each table: requests, (n, n) requests on which two hold both, (n,) those that each decides."""
 
@@ -81,7 +85,7 @@ def _counted(
 
     damaged: list[str] = []
     total: list[tuple[int, Counts, Counts]] | None = None
-    for part in over(sources_of(paths, field_map), work, damaged, progress):
+    for part in over(sources, work, damaged, progress):
         total = (
             part
             if total is None

@@ -32,6 +32,10 @@ from routecost.prices.overlay import (
 FORMAT: Final = "routecost price book"
 FORMAT_VERSION: Final = 1
 
+_BROKER = "openrouter"
+# Names of sellers in logs that genai-prices does not know.
+_SELLERS = {"workers-ai": "cloudflare"}
+
 
 @dataclass(frozen=True)
 class Book:
@@ -186,6 +190,9 @@ class Book:
             if len(named) == 1:
                 return self._ref_of(self.models[named[0]])
         found = self._find(provider, name)
+        if found is None and provider is not None and "/" in name:
+            # `maker/model` is how OpenRouter names what it buys of a host; it hands the host's price on
+            found = self._find(_BROKER, name)
         return None if found is None else self._ref_of_found(found)
 
     def _find(self, provider: str | None, name: str) -> Found | None:
@@ -396,7 +403,8 @@ def _check_alias(path: Path, alias: str, overlay: Overlay, catalogue: Catalogue)
 
 
 def _clean(provider: str | None) -> str | None:
-    return (provider or "").strip().lower() or None
+    name = (provider or "").strip().lower()
+    return _SELLERS.get(name, name) or None
 
 
 def _edges(models: Iterable[tuple[ModelRef, Model]], logged: Iterable[Fraction]) -> tuple[int, ...]:

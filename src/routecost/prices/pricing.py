@@ -33,6 +33,8 @@ REASONS: Final = {
     NOT_BILLED: "failed without using tokens",
 }
 
+# What a free variant of a model answers costs nothing.
+FREE_TIER: Final = "free"
 STANDARD_TIERS: Final = ("", "default", "standard", "auto", "on_demand")
 
 _RATES: Final = tuple(f"rate_{kind}" for kind in TOKEN_KINDS)
@@ -255,6 +257,9 @@ def _rates_of_cases(
         if place not in places:
             places[place] = len(distinct)
             if hit:
+                distinct.append([*[0.0] * len(_ALL_RATES), None])
+            elif reason is None and tier == FREE_TIER and (by < 0 or refs[of] == logged_refs[by]):
+                # it is free where it was sent, not where it would be sent instead
                 distinct.append([*[0.0] * len(_ALL_RATES), None])
             elif reason is not None:
                 distinct.append([*[None] * len(_ALL_RATES), reason])

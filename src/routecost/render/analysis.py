@@ -13,6 +13,7 @@ from routecost.pipeline.misrouting import Misrouting, as_data
 from routecost.render import Column, Document, Section, usd
 from routecost.render.intake import (
     NOBODY,
+    correction_notes,
     fault_section,
     intake_data,
     intake_lines,
@@ -53,7 +54,7 @@ def analysis_document(result: Analysis, command: str = "analyze") -> Document:
         sections,
         data(result),
         _table(result),
-        (*result.intake.notes, *notes(result), *ASSUMPTIONS),
+        (*result.intake.notes, *correction_notes(result.intake), *notes(result), *ASSUMPTIONS),
     )
 
 

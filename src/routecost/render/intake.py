@@ -7,13 +7,15 @@ from typing import Any
 
 import polars as pl
 
+from routecost.logs import CORRECTIONS, FLAT
 from routecost.pipeline.analysis import Coverage, Period, Scale
-from routecost.pipeline.intake import Intake
+from routecost.pipeline.intake import CORRECTED, Intake
 from routecost.prices import REASONS
 from routecost.render import Column, Section
 
 UNCLASSIFIED = "unclassified"
 NOBODY = "(none)"
+_FORMATS_NAMED = 4
 
 
 def intake_lines(intake: Intake, period: Period, coverage: Coverage, book_version: str) -> list[str]:
@@ -21,7 +23,7 @@ def intake_lines(intake: Intake, period: Period, coverage: Coverage, book_versio
     if not intake.files and coverage.priced == coverage.billable:
         return [f"Made up from a mix, without a log, at the prices of {book_version}."]
     files = f"{intake.files} file{'s' if intake.files != 1 else ''}"
-    lines = [f"Read {many(coverage.requests, 'request')} from {files}{_when(period)}."]
+    lines = [f"Read {many(coverage.requests, 'request')} from {files}{_formats(intake)}{_when(period)}."]
     left = []
     counts = intake.counts
     for key, text in (
@@ -29,6 +31,8 @@ def intake_lines(intake: Intake, period: Period, coverage: Coverage, book_versio
         ("duplicates", "repeated request id#s (counted once)"),
         ("outside", "outside the period asked for"),
         ("undated", "without a timestamp"),
+        ("not_calls", "record#s that are no model call"),
+        ("repeated_lines", "line#s that repeat a call (counted once)"),
     ):
         if counts.get(key):
             left.append(f"{counts[key]:,} {text.replace('#s', '' if counts[key] == 1 else 's')}")
@@ -40,7 +44,35 @@ def intake_lines(intake: Intake, period: Period, coverage: Coverage, book_versio
     not_billed = coverage.requests - coverage.billable
     if not_billed:
         lines.append(f"  {not_billed:,} failed without using tokens, which is not billed.")
+    if coverage.estimated:
+        part = coverage.estimated_share
+        cost = f", {part:.1%} of the cost" if part is not None else ""
+        verb = "has" if coverage.estimated == 1 else "have"
+        lines.append(
+            f"  {many(coverage.estimated, 'request')} ({coverage.estimated / coverage.requests:.1%}{cost}) {verb} no "
+            "token counts in the log: they are estimated from text (--no-estimates leaves them out)."
+        )
     return lines
+
+
+def _formats(intake: Intake) -> str:
+    """What the files are, where they are not all flat."""
+    if set(intake.formats) <= {FLAT}:
+        return ""
+    if len(intake.formats) == 1:
+        return f" ({next(iter(intake.formats))})"
+    if len(intake.formats) > _FORMATS_NAMED:
+        return f" of {len(intake.formats)} formats"
+    return " (" + ", ".join(f"{n} {name}" for name, n in intake.formats.items()) + ")"
+
+
+def correction_notes(intake: Intake) -> list[str]:
+    """How often the logged arithmetic corrected a count, and how."""
+    return [
+        f"{many(n, 'request')}: {what}, as the logged total says."
+        for name, what in CORRECTIONS.items()
+        if (n := intake.counts.get(f"{CORRECTED}{name}"))
+    ]
 
 
 def _when(period: Period) -> str:
@@ -128,6 +160,10 @@ def intake_data(intake: Intake, period: Period, scale: Scale, coverage: Coverage
             "duplicates": intake.counts.get("duplicates", 0),
             "outside_period": intake.counts.get("outside", 0),
             "undated": intake.counts.get("undated", 0),
+            "not_calls": intake.counts.get("not_calls", 0),
+            "repeated_lines": intake.counts.get("repeated_lines", 0),
+            "corrected": {name: n for name in CORRECTIONS if (n := intake.counts.get(f"{CORRECTED}{name}"))},
+            "formats": dict(intake.formats),
             "rejects": [
                 {"code": f.code, "count": f.count, "reason": f.reason, "places": [str(p) for p in f.places]}
                 for f in intake.rejected
@@ -156,6 +192,9 @@ def intake_data(intake: Intake, period: Period, scale: Scale, coverage: Coverage
             "unpriced_fee_units": coverage.unpriced_fees,
             "tokens": coverage.tokens,
             "priced_tokens": coverage.priced_tokens,
+            "estimated": coverage.estimated,
+            "estimated_usd": coverage.estimated_usd,
+            "estimated_share": coverage.estimated_share,
         },
     }
 

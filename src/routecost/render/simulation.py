@@ -16,7 +16,14 @@ from routecost.render.analysis import (
     saving_section,
     saving_sentence,
 )
-from routecost.render.intake import fault_section, intake_data, intake_lines, task_name, unpriced_section
+from routecost.render.intake import (
+    correction_notes,
+    fault_section,
+    intake_data,
+    intake_lines,
+    task_name,
+    unpriced_section,
+)
 from routecost.stats import Interval
 
 FULL = 2  # up to so many scenarios get a table each
@@ -45,7 +52,14 @@ def simulation_document(result: Simulation) -> Document:
         sections.append(_by_task(result))
     sections += _latency(result)
     sections += [s for s in (unpriced_section(result.coverage), fault_section(result.intake)) if s]
-    return Document("simulate", lines, sections, _data(result), _table(result), (*result.intake.notes, *ASSUMPTIONS))
+    return Document(
+        "simulate",
+        lines,
+        sections,
+        _data(result),
+        _table(result),
+        (*result.intake.notes, *correction_notes(result.intake), *ASSUMPTIONS),
+    )
 
 
 def _scenarios(result: Simulation) -> Section:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import polars as pl
 from routecost import schema
 from routecost.errors import InputError
 from routecost.usage.cells import Settings, Usage, empty
+from routecost.whole import whole_file
 
 _KEY = "routecost"
 _TABLES = ("cells", "groups", "histograms", "carry")
@@ -51,24 +51,16 @@ def write_usage(usage: Usage, path: Path | str, *, book_version: str | None = No
         "rules": dict(settings.rules),
         "classifier": settings.classifier,
         "task_rules": settings.task_rules,
+        "ids": settings.ids,
         "book": book_version,
         "counts": dict(usage.counts),
         "sources": [dict(s) for s in usage.sources],
     }
-    target = Path(path)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        whole.write_parquet(part, compression="zstd", metadata={_KEY: json.dumps(meta, sort_keys=True)})
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(target)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        part.unlink(missing_ok=True)
-        raise InputError(f"{path}: cannot be written ({_why(error)}). Choose another place with -o.") from error
-
-
-def _why(error: Exception) -> str:
-    return error.strerror or str(error) if isinstance(error, OSError) else str(error).splitlines()[0]
+    with whole_file(path) as part:
+        try:
+            whole.write_parquet(part, compression="zstd", metadata={_KEY: json.dumps(meta, sort_keys=True)})
+        except pl.exceptions.PolarsError as error:
+            raise OSError(str(error).splitlines()[0]) from error
 
 
 def read_usage(path: Path | str) -> Usage:
@@ -96,6 +88,7 @@ def read_usage(path: Path | str) -> Usage:
         rules=meta["rules"],
         classifier=meta["classifier"],
         task_rules=meta["task_rules"],
+        ids=meta["ids"],
     )
     base = empty(settings)
 

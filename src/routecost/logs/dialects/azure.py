@@ -21,6 +21,7 @@ from routecost.logs.fields import (
     Reading,
     Record,
     count,
+    either,
     find,
     first,
     fixed,
@@ -42,21 +43,26 @@ def _is_diagnostic(record: Record) -> bool:
 
 def _diagnostic(records: Iterable[Numbered]) -> Iterator[Numbered]:
     for n, record in records:
+        if record.get("category") not in _CATEGORIES:
+            continue
         inside = opened(record.get("properties")) or {}
         code = whole(record.get("resultSignature"))
         streamed = find(inside, "streamType")
         begun = whole(find(inside, "requestTime"))
-        yield n, {
-            "": record,
-            "request_id": record.get("correlationId"),
-            "ts": _moment(begun) if begun else record.get("time"),
-            "provider": "azure",
-            "model_requested": find(inside, "modelDeploymentName"),
-            "model": _versioned(find(inside, "modelName"), find(inside, "modelVersion")),
-            "latency_ms": record.get("durationMs"),
-            "stream": None if streamed is None else streamed == "Streaming",
-            "status": None if code is None else "ok" if 200 <= code < 300 else "error",
-        }
+        yield (
+            n,
+            {
+                "": record,
+                "request_id": record.get("correlationId"),
+                "ts": _moment(begun) if begun else record.get("time"),
+                "provider": "azure",
+                "model_requested": find(inside, "modelDeploymentName"),
+                "model": _versioned(find(inside, "modelName"), find(inside, "modelVersion")),
+                "latency_ms": record.get("durationMs"),
+                "stream": None if streamed is None else streamed == "Streaming",
+                "status": None if code is None else "ok" if 200 <= code < 300 else "error",
+            },
+        )
 
 
 def _moment(ticks: int) -> str | None:
@@ -94,23 +100,26 @@ def _llm_log(records: Iterable[Numbered]) -> Iterator[Numbered]:
         elif place == 0:
             yield n, REPEATED
     for call, (n, row) in calls.items():
-        said = {name: "".join(text for _, text in sorted(parts)) for name, parts in pieces.get(call, {}).items()}
+        texts = {name: "".join(piece for _, piece in sorted(parts)) for name, parts in pieces.get(call, {}).items()}
         good = first(row, "IsRequestSuccess", "isRequestSuccess")
-        yield n, {
-            "": row,
-            "request_id": first(row, "RequestId", "requestId") or call,
-            "ts": first(row, "TimeGenerated", "time"),
-            "provider": "azure",
-            "model_requested": first(row, "DeploymentName", "deploymentName"),
-            "model": first(row, "ModelName", "modelName"),
-            "total_input_tokens": first(row, "PromptTokens", "promptTokens"),
-            "output_tokens": first(row, "CompletionTokens", "completionTokens"),
-            "total_tokens": first(row, "TotalTokens", "totalTokens"),
-            "stream": first(row, "IsStreamCompletion", "isStreamCompletion"),
-            "messages": said.get("RequestMessages"),
-            "response_text": said.get("ResponseMessages"),
-            "status": "ok" if good in (None, True, "True", "true") else "error",
-        }
+        yield (
+            n,
+            {
+                "": row,
+                "request_id": first(row, "RequestId", "requestId") or call,
+                "ts": first(row, "TimeGenerated", "time"),
+                "provider": "azure",
+                "model_requested": first(row, "DeploymentName", "deploymentName"),
+                "model": first(row, "ModelName", "modelName"),
+                "total_input_tokens": first(row, "PromptTokens", "promptTokens"),
+                "output_tokens": first(row, "CompletionTokens", "completionTokens"),
+                "total_tokens": first(row, "TotalTokens", "totalTokens"),
+                "stream": first(row, "IsStreamCompletion", "isStreamCompletion"),
+                "messages": texts.get("RequestMessages"),
+                "response_text": texts.get("ResponseMessages"),
+                "status": "ok" if good in (None, True, "True", "true") else "error",
+            },
+        )
 
 
 def _text(value: Any) -> str:
@@ -124,7 +133,7 @@ def _is_gateway_log(record: Record) -> bool:
 
 
 def _gateway_log(_: Sequence[Record]) -> Reading:
-    asked = request_fields("properties.backendRequestBody")
+    asked = either(request_fields("properties.backendRequestBody"), request_fields("properties.requestBody"))
     said = response_fields("properties.backendResponseBody")
     also = response_fields("properties.responseBody")
     both = {name: said[name] | also[name] for name in said}

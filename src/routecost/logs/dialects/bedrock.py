@@ -10,10 +10,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from routecost.logs.dialects.shapes import mapping
 from routecost.logs.fields import OURS, Dialect, Numbered, Reading, Record, find, first, opened, whole
 from routecost.logs.messages import content_text
 
-_REGION: Final = re.compile(r"^(us|eu|apac|global|us-gov|jp|au|ca)\.(?=[a-z0-9-]+\.)")
+_METRICS: Final = "amazon-bedrock-invocationMetrics"
+# `global.` stays: it has a price of its own.
+_REGION: Final = re.compile(r"^(us|eu|apac|us-gov|jp|au|ca)\.(?=[a-z0-9-]+\.)")
 
 
 def _matches(record: Record) -> bool:
@@ -31,12 +34,11 @@ def _unpack(records: Iterable[Numbered]) -> Iterator[Numbered]:
 
 
 def _call(event: Mapping[str, Any]) -> Record:
-    asked = opened(find(event, "input.inputBodyJson"))
-    asked = asked if isinstance(asked, Mapping) else {}
+    asked = mapping(find(event, "input.inputBodyJson"))
     said = opened(find(event, "output.outputBodyJson"))
     events = [e for e in said if isinstance(e, Mapping)] if isinstance(said, list) else []
     said = said if isinstance(said, Mapping) else {}
-    metrics = next((e["amazon-bedrock-invocationMetrics"] for e in reversed(events) if "amazon-bedrock-invocationMetrics" in e), {})
+    metrics = next((mapping(e[_METRICS]) for e in reversed(events) if _METRICS in e), {})
     operation = str(event.get("operation") or "")
     model = str(event.get("modelId") or "").rsplit("/", 1)[-1]
     meta = event.get("requestMetadata") or {}
@@ -91,7 +93,16 @@ DIALECT = Dialect(
     reading=lambda _: Reading(OURS, unpack=_unpack),
     carries="tokens, cached tokens, prompts unless too large or switched off, latency of Converse and of streams; no cost",
     reads=(
-        *("requestId", "timestamp", "modelId", "operation", "requestMetadata", "errorCode", "schemaType", "schemaVersion"),
+        *(
+            "requestId",
+            "timestamp",
+            "modelId",
+            "operation",
+            "requestMetadata",
+            "errorCode",
+            "schemaType",
+            "schemaVersion",
+        ),
         *("input", "output", "message"),
     ),
 )

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-import polars as pl
-
+from routecost.logs.dialects.shapes import mapping
 from routecost.logs.fields import (
     OURS,
     Dialect,
@@ -41,17 +40,22 @@ def _conversations(records: Iterable[Numbered]) -> Iterator[Numbered]:
             if not isinstance(turn, Mapping) or turn.get("role") != "assistant":
                 continue
             moment = turn.get("timestamp") or record.get("timestamp")
-            yield n, {
-                "": record,
-                "request_id": f"{session}#{n}.{place}" if session else None,
-                "session_id": session,
-                "ts": moment.isoformat() if hasattr(moment, "isoformat") else moment,
-                "model": record.get("model"),
-                "messages": [{"role": t.get("role"), "content": t.get("content")} for t in turns[:place]],
-                "response_text": turn.get("content"),
-                "user_id": _user(turns),
-                "status": "ok",
-            }
+            yield (
+                n,
+                {
+                    "": record,
+                    "request_id": f"{session}#{n}.{place}" if session else None,
+                    "session_id": session,
+                    "ts": moment,
+                    "model": record.get("model"),
+                    "messages": [
+                        {"role": t.get("role"), "content": t.get("content")} for t in map(mapping, turns[:place])
+                    ],
+                    "response_text": turn.get("content"),
+                    "user_id": _user(turns),
+                    "status": "ok",
+                },
+            )
 
 
 def _user(turns: Sequence[Any]) -> Any:

@@ -14,6 +14,7 @@ import polars as pl
 
 from routecost.logs.dialects.openrouter import inside
 from routecost.logs.dialects.pairs import request_fields, response_fields
+from routecost.logs.dialects.shapes import mapping, mappings
 from routecost.logs.fields import (
     Dialect,
     Numbered,
@@ -89,7 +90,7 @@ def _cloudflare(sample: Sequence[Record]) -> Reading:
 def _results(records: Iterable[Numbered]) -> Iterator[Numbered]:
     for n, record in records:
         page = record.get("result")
-        yield from ((n, item) for item in page) if isinstance(page, list) else ((n, record),)
+        yield from ((n, item) for item in mappings(page)) if isinstance(page, list) else ((n, record),)
 
 
 _CLOUDFLARE = has("tokens_in", "tokens_out", "duration", "provider")
@@ -110,7 +111,9 @@ def _is_kong(record: Record) -> bool:
 
 
 def _kong(sample: Sequence[Record]) -> Reading:
-    plugins = [name for record in sample for name, said in (record.get("ai") or {}).items() if isinstance(said, Mapping)]
+    plugins = [
+        name for record in sample for name, said in mapping(record.get("ai")).items() if isinstance(said, Mapping)
+    ]
     at = f"ai.{max(plugins, key=plugins.count)}" if plugins else "ai.proxy"
     asked, said = request_fields(f"{at}.payload.request"), response_fields(f"{at}.payload.response")
     # the counts of a body that was logged are the provider's own; with it goes all, without it the plugin's
@@ -139,7 +142,14 @@ def _kong(sample: Sequence[Record]) -> Reading:
             "user_id": text("consumer.username", "consumer.id"),
             "feature": text("route.name", "service.name"),
             "gateway_cache_hit": text(f"{at}.cache.cache_status").map(lambda value: value.str.to_lowercase() == "hit"),
-        }
+        },
+        # other plugins' traffic is in the same log
+        calls=made(
+            lambda a, b, c: a.is_not_null() | b.is_not_null() | c.is_not_null(),
+            text(f"{at}.meta.provider_name"),
+            text(f"{at}.meta.request_model"),
+            count(f"{at}.usage.prompt_tokens", f"{at}.usage.prompt_token"),
+        ),
     )
 
 

@@ -36,7 +36,9 @@ def _reading(_: Sequence[Record]) -> Reading:
     from_body = made(lambda a, b: a.is_not_null() | b.is_not_null(), said["total_input_tokens"], said["input_tokens"])
     beside = made(lambda body, value: pl.when(~body).then(value), from_body, count("prompt_tokens"))
     output = made(
-        lambda body, value: pl.when(~body).then(value), from_body, plus(count("completion_tokens"), count("reasoning_tokens"))
+        lambda body, value: pl.when(~body).then(value),
+        from_body,
+        plus(count("completion_tokens"), count("reasoning_tokens")),
     )
     return Reading(
         {

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from routecost.logs.fields import OURS, Dialect, Numbered, Reading, Record, find, first, opened, whole
-from routecost.logs.messages import normalised
+from routecost.logs.messages import normalised, system_of
 
 _CALLS: Final = ("GENERATION", "EMBEDDING")
 _READ: Final = ("input_cached_tokens", "cache_read_input_tokens", "input_cache_read")
@@ -46,6 +46,7 @@ def _call(record: Record) -> Record:
         "provider": first(meta, "ls_provider"),
         "model": first(record, "providedModelName", "provided_model_name", "model"),
         "messages": normalised(asked),
+        "system": system_of(asked),
         "tools": find(asked, "tools") if isinstance(asked, Mapping) else find(params, "tools"),
         "response_text": record.get("output") if isinstance(record.get("output"), str) else None,
         "cost_usd": first(record, "totalCost", "total_cost"),
@@ -126,7 +127,19 @@ DIALECT = Dialect(
     reading=lambda _: Reading(OURS, unpack=_unpack),
     carries="tokens, cached tokens, cost, latency, prompts, users, feedback",
     reads=(
-        *("id", "traceId", "trace_id", "type", "startTime", "start_time", "input", "output", "metadata", "level", "tags"),
+        *(
+            "id",
+            "traceId",
+            "trace_id",
+            "type",
+            "startTime",
+            "start_time",
+            "input",
+            "output",
+            "metadata",
+            "level",
+            "tags",
+        ),
         *("modelParameters", "model_parameters", "traceTags", "trace_tags", "usageDetails", "usage_details", "userId"),
         *("user_id", "sessionId", "session_id", "model", "providedModelName", "provided_model_name", "totalCost"),
         *("total_cost", "latencyMs", "latency", "timeToFirstTokenMs", "timeToFirstToken", "time_to_first_token"),

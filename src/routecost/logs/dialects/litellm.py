@@ -88,6 +88,7 @@ def _payload(_: Sequence[Record]) -> Reading:
             "feature": meta["feature"] | first_tag("request_tags", without=_AUTOMATIC),
             "gateway_cache_hit": flag("cache_hit"),
             "service_tier": text("model_parameters.service_tier"),
+            "attempt": count("metadata.attempted_retries").map(lambda retries: retries + 1),
         }
     )  # fmt: skip
 
@@ -113,6 +114,7 @@ def _table(_: Sequence[Record]) -> Reading:
             "response_text": choice_text("response.choices"),
             "finish_reason": choice_end("response.choices"),
             "cost_usd": number("spend"),
+            "attempt": count("metadata.attempted_retries").map(lambda retries: retries + 1),
             "latency_ms": number("request_duration_ms") | made(_milliseconds, started, ended),
             "ttft_ms": made(
                 lambda ms, whole, stream: pl.when(stream & (ms < whole)).then(ms),
@@ -136,7 +138,9 @@ def _milliseconds(start: pl.Expr, end: pl.Expr) -> pl.Expr:
     """From one moment in text to another."""
     begun, ended = (moment.str.replace("T", " ").str.replace(r"(Z|\+00:00)$", "") for moment in (start, end))
     form = "%Y-%m-%d %H:%M:%S%.f"
-    span = ended.str.strptime(pl.Datetime("us"), form, strict=False) - begun.str.strptime(pl.Datetime("us"), form, strict=False)
+    span = ended.str.strptime(pl.Datetime("us"), form, strict=False) - begun.str.strptime(
+        pl.Datetime("us"), form, strict=False
+    )
     return span.dt.total_microseconds() / 1000
 
 
@@ -144,8 +148,10 @@ PAYLOAD = Dialect(
     name="litellm",
     title="LiteLLM StandardLoggingPayload (s3, gcs and generic loggers)",
     signature="`startTime`, `endTime`, `call_type` and `custom_llm_provider` with `response_cost` or `model_map_information`",
-    matches=lambda record: has("startTime", "endTime", "call_type", "custom_llm_provider")(record)
-    and ("response_cost" in record or "model_map_information" in record),
+    matches=lambda record: (
+        has("startTime", "endTime", "call_type", "custom_llm_provider")(record)
+        and ("response_cost" in record or "model_map_information" in record)
+    ),
     reading=_payload,
     carries="tokens, cached tokens, cost, latency, prompts unless redacted, users, sessions, gateway cache hits",
 )

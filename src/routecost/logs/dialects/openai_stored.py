@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from routecost.logs.dialects import pairs
+from routecost.logs.dialects.shapes import mappings
 from routecost.logs.fields import Dialect, Numbered, Reading, Record, fixed
 
 
@@ -19,7 +20,7 @@ def _matches(record: Record) -> bool:
 
 def _unpack(records: Iterable[Numbered]) -> Iterator[Numbered]:
     for n, page in records:
-        for item in page.get("data") or []:
+        for item in mappings(page.get("data")):
             yield n, item
 
 

@@ -85,8 +85,10 @@ GENERATION = Dialect(
     name="openrouter",
     title="OpenRouter generation records",
     signature="`native_tokens_prompt`, with an id that begins with `gen-`",
-    matches=lambda record: find(record, f"{inside([record])}native_tokens_prompt") is not None
-    or (isinstance(data := record.get("data", record), dict) and "native_tokens_prompt" in data),
+    matches=lambda record: (
+        find(record, f"{inside([record])}native_tokens_prompt") is not None
+        or (isinstance(data := record.get("data", record), dict) and "native_tokens_prompt" in data)
+    ),
     reading=_generation,
     carries="tokens, cached tokens, cost, latency, users, sessions; no prompts",
 )

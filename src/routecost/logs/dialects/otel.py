@@ -13,13 +13,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from routecost.logs.fields import OURS, Dialect, Numbered, Reading, Record, find, first, opened
+from routecost.logs.dialects.shapes import head, integer, mapping, mappings, real
+from routecost.logs.fields import OURS, Dialect, Numbered, Reading, Record, opened
 from routecost.logs.messages import content_text, normalised
 
 _CALLS: Final = ("chat", "generate_content", "text_completion", "embeddings")
 _CONTAINERS: Final = ("resourceSpans", "resourceLogs", "resourceMetrics")
 
-_PROVIDER: Final = ("gen_ai.provider.name", "llm.provider", "gen_ai.system", "gen_ai.model.provider", "ai.model.provider", "llm.system")
+_PROVIDER: Final = (
+    "gen_ai.provider.name",
+    "llm.provider",
+    "gen_ai.system",
+    "gen_ai.model.provider",
+    "ai.model.provider",
+    "llm.system",
+)
 _ASKED: Final = ("gen_ai.request.model", "llm.request.model_name", "ai.model.id")
 _SERVED: Final = ("gen_ai.response.model", "llm.response.model_name", "llm.model_name", "ai.response.model")
 _INPUT: Final = (
@@ -27,7 +35,11 @@ _INPUT: Final = (
     *("ai.usage.inputTokens", "ai.usage.promptTokens"),
 )
 _READ: Final = (
-    *("gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens", "gen_ai.usage.input_tokens.cached"),
+    *(
+        "gen_ai.usage.cache_read.input_tokens",
+        "gen_ai.usage.cache_read_input_tokens",
+        "gen_ai.usage.input_tokens.cached",
+    ),
     *("llm.token_count.prompt_details.cache_read", "llm.token_count.prompt_details.cache_input"),
     *("ai.usage.cachedInputTokens", "ai.usage.inputTokenDetails.cacheReadTokens"),
 )
@@ -45,7 +57,14 @@ _REASONING: Final = (
 )
 _TOTAL: Final = ("llm.usage.total_tokens", "gen_ai.usage.total_tokens", "llm.token_count.total")
 _COST: Final = ("gen_ai.usage.cost", "gen_ai.usage.total_cost", "llm.cost.total")
-_PROMPT: Final = ("gen_ai.input.messages", "ai.prompt.messages", "gen_ai.prompt", "gen_ai.prompt_json", "ai.prompt", "input.value")
+_PROMPT: Final = (
+    "gen_ai.input.messages",
+    "ai.prompt.messages",
+    "gen_ai.prompt",
+    "gen_ai.prompt_json",
+    "ai.prompt",
+    "input.value",
+)
 _ASSOCIATED: Final = "traceloop.association.properties."
 _TELEMETRY: Final = "ai.telemetry.metadata."
 
@@ -80,18 +99,15 @@ def _unpack(records: Iterable[Numbered]) -> Iterator[Numbered]:
 
 
 def _spans(n: int, record: Record) -> Iterator[_Span]:
-    for resource in record.get("resourceSpans") or []:
-        scopes = resource.get("scopeSpans") or resource.get("instrumentationLibrarySpans") or []
-        for scope in scopes:
-            for span in scope.get("spans") or []:
-                ids = (str(span.get(key) or "") for key in ("traceId", "spanId", "parentSpanId"))
-                yield _Span(n, *ids, span, _attributes(span.get("attributes")))
+    for resource in mappings(record.get("resourceSpans")):
+        for scope in mappings(resource.get("scopeSpans") or resource.get("instrumentationLibrarySpans")):
+            for span in mappings(scope.get("spans")):
+                trace, own, parent = (str(span.get(key) or "") for key in ("traceId", "spanId", "parentSpanId"))
+                yield _Span(n, trace, own, parent, span, _attributes(span.get("attributes")))
 
 
 def _attributes(pairs: Any) -> dict[str, Any]:
-    if not isinstance(pairs, list):
-        return {}
-    return {pair["key"]: _value(pair.get("value")) for pair in pairs if isinstance(pair, Mapping) and "key" in pair}
+    return {str(pair["key"]): _value(pair.get("value")) for pair in mappings(pairs) if "key" in pair}
 
 
 def _value(value: Any) -> Any:
@@ -100,11 +116,13 @@ def _value(value: Any) -> Any:
         return None
     kind, inside = next(iter(value.items()))
     if kind == "intValue":
-        return int(inside)
+        exact = integer(inside)
+        return inside if exact is None else exact
     if kind == "arrayValue":
-        return [_value(item) for item in (inside or {}).get("values") or []]
+        values = mapping(inside).get("values")
+        return [_value(item) for item in values] if isinstance(values, list) else []
     if kind == "kvlistValue":
-        return _attributes((inside or {}).get("values"))
+        return _attributes(mapping(inside).get("values"))
     return inside
 
 
@@ -123,20 +141,19 @@ def _any(said: Mapping[str, Any], *names: str) -> Any:
 
 def _call(span: _Span) -> Record:
     said = span.attributes
-    params = opened(said.get("llm.invocation_parameters"))
-    params = params if isinstance(params, Mapping) else {}
-    meta = opened(said.get("metadata"))
-    meta = meta if isinstance(meta, Mapping) else {}
+    params, meta = mapping(said.get("llm.invocation_parameters")), mapping(said.get("metadata"))
     tags = opened(said.get("tag.tags"))
     asked = _any(said, *_ASKED[:2]) or params.get("model") or said.get(_ASKED[2])
-    begun, ended = (int(span.span.get(key) or 0) for key in ("startTimeUnixNano", "endTimeUnixNano"))
-    seconds = _any(said, "gen_ai.response.time_to_first_chunk", "gen_ai.server.time_to_first_token")
+    begun, ended = (integer(span.span.get(key)) or 0 for key in ("startTimeUnixNano", "endTimeUnixNano"))
+    seconds = real(_any(said, "gen_ai.response.time_to_first_chunk", "gen_ai.server.time_to_first_token"))
     operation = str(said.get("ai.operationId") or "")
     streamed = _any(said, "gen_ai.request.stream", "llm.is_streaming", "gen_ai.is_streaming")
     if streamed is None:
         streamed = params.get("stream", operation.endswith("doStream"))
-    state = span.span.get("status") or {}
-    finish = opened(_any(said, "gen_ai.response.finish_reasons", "ai.response.finishReason", "gen_ai.completion.0.finish_reason"))
+    state = mapping(span.span.get("status"))
+    finish = opened(
+        _any(said, "gen_ai.response.finish_reasons", "ai.response.finishReason", "gen_ai.completion.0.finish_reason")
+    )
     system = opened(said.get("gen_ai.system_instructions"))
     messages = _messages(said)
     return {
@@ -148,7 +165,13 @@ def _call(span: _Span) -> Record:
         "model_requested": asked,
         "messages": messages,
         "system": content_text(system) if system is not None else None,
-        "tools": _any(said, "gen_ai.tool.definitions", "llm.request.functions.0.name", "llm.tools.0.tool.json_schema", "ai.prompt.tools"),
+        "tools": _any(
+            said,
+            "gen_ai.tool.definitions",
+            "llm.request.functions.0.name",
+            "llm.tools.0.tool.json_schema",
+            "ai.prompt.tools",
+        ),
         "total_input_tokens": _any(said, *_INPUT),
         "cache_read_tokens": _any(said, *_READ),
         "written_tokens": _any(said, *_WRITTEN),
@@ -157,17 +180,19 @@ def _call(span: _Span) -> Record:
         "total_tokens": _any(said, *_TOTAL),
         "cost_usd": _any(said, *_COST),
         "latency_ms": round((ended - begun) / 1e6, 3) if begun and ended >= begun else None,
-        "ttft_ms": round(float(seconds) * 1000, 3)
+        "ttft_ms": round(seconds * 1000, 3)
         if seconds is not None
         else _any(said, "ai.response.msToFirstChunk", "ai.stream.msToFirstChunk"),
         "stream": bool(streamed),
         "status": "error" if state.get("code") in (2, "STATUS_CODE_ERROR") or said.get("error.type") else "ok",
         "finish_reason": finish[0] if isinstance(finish, list) and finish else finish,
-        "session_id": _any(said, "gen_ai.conversation.id", "session.id", f"{_ASSOCIATED}session_id", f"{_TELEMETRY}sessionId"),
+        "session_id": _any(
+            said, "gen_ai.conversation.id", "session.id", f"{_ASSOCIATED}session_id", f"{_TELEMETRY}sessionId"
+        ),
         "user_id": _any(said, "user.id", "enduser.id", f"{_ASSOCIATED}user_id", f"{_TELEMETRY}userId"),
         "feature": meta.get("feature")
         or _any(said, f"{_ASSOCIATED}feature", f"{_TELEMETRY}feature")
-        or (tags[0] if isinstance(tags, list) and tags else None)
+        or head(tags)
         or said.get("ai.telemetry.functionId"),
         "mode": _any(said, f"{_ASSOCIATED}mode") or meta.get("mode"),
         "response_text": _any(said, "ai.response.text", "gen_ai.completion.0.content", "output.value"),

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from routecost.logs.dialects.shapes import mapping, mappings
 from routecost.logs.fields import (
     Dialect,
     Field,
@@ -67,7 +68,8 @@ def _matches(record: Record) -> bool:
     if record.get("object") in _OBJECTS or (record.get("type") == "message" and "usage" in record):
         return True
     return any(
-        is_response(record.get(r)) and (is_request(record) or any(is_request(record.get(q)) for q in REQUEST_KEYS if q != r))
+        is_response(record.get(r))
+        and (is_request(record) or any(is_request(record.get(q)) for q in REQUEST_KEYS if q != r))
         for r in RESPONSE_KEYS
     )
 
@@ -112,7 +114,8 @@ def response_fields(at: str) -> dict[str, Field]:
         "latency_ms": milliseconds(
             made(
                 lambda end, start: end.cast(pl.Float64, strict=False) - start.cast(pl.Float64, strict=False),
-                text(*under(at, "completed_at")), text(*under(at, "created_at")),
+                text(*under(at, "completed_at")),
+                text(*under(at, "created_at")),
             )
         ),
         "response_text": choice_text(choices) | text(*under(at, "content", "output")),
@@ -240,9 +243,12 @@ def _one(events: Sequence[Any]) -> dict[str, Any]:
     whole: dict[str, Any] = {"object": "chat.completion"}
     texts, finish = [], None
     for chunk in chunks:
-        whole |= {k: v for k, v in chunk.items() if k in ("id", "created", "model", "usage", "service_tier", "error") and v}
-        for choice in (chunk.get("choices") or [])[:1]:
-            texts.append((choice.get("delta") or {}).get("content") or "")
+        whole |= {
+            k: v for k, v in chunk.items() if k in ("id", "created", "model", "usage", "service_tier", "error") and v
+        }
+        for choice in mappings(chunk.get("choices"))[:1]:
+            said = mapping(choice.get("delta")).get("content")
+            texts.append(said if isinstance(said, str) else "")
             finish = choice.get("finish_reason") or finish
     return {**whole, "choices": [{"finish_reason": finish, "message": {"content": "".join(texts) or None}}]}
 

@@ -43,7 +43,9 @@ def _call(span: Record) -> Record:
         "messages": _messages(said("llm.input_messages")),
         "tools": said("llm.tools"),
         "total_input_tokens": said("llm.token_count.prompt"),
-        "cache_read_tokens": said("llm.token_count.prompt_details.cache_read", "llm.token_count.prompt_details.cache_input"),
+        "cache_read_tokens": said(
+            "llm.token_count.prompt_details.cache_read", "llm.token_count.prompt_details.cache_input"
+        ),
         "written_tokens": said("llm.token_count.prompt_details.cache_write"),
         "output_tokens": said("llm.token_count.completion"),
         "reasoning_tokens": said("llm.token_count.completion_details.reasoning"),
@@ -83,8 +85,9 @@ DIALECT = Dialect(
     name="phoenix",
     title="Arize Phoenix spans dataframe",
     signature="columns `context.span_id` and `attributes.llm.token_count.prompt`",
-    matches=lambda record: "context.span_id" in record
-    and any(key.startswith(f"{_AT}llm.") or key == f"{_AT}llm" for key in record),
+    matches=lambda record: (
+        "context.span_id" in record and any(key.startswith(f"{_AT}llm.") or key == f"{_AT}llm" for key in record)
+    ),
     reading=lambda _: Reading(OURS, unpack=_unpack),
     carries="tokens, cached tokens, latency, prompts, users, sessions",
     reads=("context.span_id", "start_time", "end_time", "span_kind", "status_code", "attributes"),

@@ -37,7 +37,11 @@ def _matches(record: Record) -> bool:
 def _reading(sample: Sequence[Record]) -> Reading:
     # the body is the object itself, or in one of headers and body
     inside = any(isinstance(body := opened(r.get("response")), dict) and "body" in body for r in sample)
-    at = ("request.body", "response.body") if inside or any("response.body" in r for r in sample) else ("request", "response")
+    at = (
+        ("request.body", "response.body")
+        if inside or any("response.body" in r for r in sample)
+        else ("request", "response")
+    )
     asked, said = request_fields(at[0]), response_fields(at[1])
     marked = either(labels("metadata"), _arrays("metadata.key", "metadata.value"))
     from_body = made(lambda a, b: a.is_not_null() | b.is_not_null(), said["total_input_tokens"], said["input_tokens"])

@@ -6,16 +6,24 @@ rust adapters claude and codex; daaain/claude-code-log models.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from routecost.logs.fields import OURS, REPEATED, Dialect, Numbered, Reading, Record, find, first, whole
+from routecost.logs.dialects.shapes import mapping
+from routecost.logs.fields import OURS, REPEATED, Dialect, Numbered, Reading, Record, find, first, opened, whole
 from routecost.logs.messages import content_text
 from routecost.logs.usage_counts import usage
 
 _CODEX: Final = ("session_meta", "turn_context", "response_item", "event_msg")
 # What Codex itself says as the user.
-_NOT_SAID: Final = ("<environment_context>", "<user_instructions>", "<turn_aborted>", "<permissions", "# AGENTS.md", "<INSTRUCTIONS>")
+_NOT_SAID: Final = (
+    "<environment_context>",
+    "<user_instructions>",
+    "<turn_aborted>",
+    "<permissions",
+    "# AGENTS.md",
+    "<INSTRUCTIONS>",
+)
 _SYNTHETIC: Final = "<synthetic>"
 
 
@@ -32,42 +40,45 @@ def _claude(records: Iterable[Numbered]) -> Iterator[Numbered]:
     by_uuid = {record["uuid"]: record for _, record in lines if isinstance(record.get("uuid"), str)}
     calls: dict[str, list[Numbered]] = {}
     for n, record in lines:
-        if record.get("type") == "assistant" and isinstance(find(record, "message.usage"), Mapping):
+        if record.get("type") == "assistant" and isinstance(opened(find(record, "message.usage")), Mapping):
             calls.setdefault(str(first(record, "message.id", "requestId", "uuid") or n), []).append((n, record))
     for found in calls.values():
         main = [(n, record) for n, record in found if not record.get("isSidechain")] or found
         n, last = main[-1]
         yield from ((m, REPEATED) for m, _ in found if m != n)
-        counted = _largest([record["message"]["usage"] for _, record in main])
+        counted = _largest([mapping(find(record, "message.usage")) for _, record in main])
         model = find(last, "message.model")
         cost = [record["costUSD"] for _, record in main if isinstance(record.get("costUSD"), int | float)]
         said = _turns(last, by_uuid)
-        yield n, {
-            "": last,
-            "usage": counted,
-            "request_id": first(last, "message.id", "requestId", "uuid"),
-            "ts": last.get("timestamp"),
-            "provider": "anthropic",
-            # a placeholder for an error, which is billed nowhere
-            "model": None if model == _SYNTHETIC else model,
-            "prompt": next(said, None),
-            "previous_prompt": next(said, None),
-            "status": "error" if last.get("isApiErrorMessage") else "ok",
-            "finish_reason": find(last, "message.stop_reason"),
-            "cost_usd": max(cost) if cost else None,
-            "session_id": last.get("sessionId"),
-            "feature": last.get("cwd"),
-            "service_tier": "fast" if counted.get("speed") == "fast" else counted.get("service_tier"),
-        }
+        yield (
+            n,
+            {
+                "": last,
+                "usage": counted,
+                "request_id": first(last, "message.id", "requestId", "uuid"),
+                "ts": last.get("timestamp"),
+                "provider": "anthropic",
+                # a placeholder for an error, which is billed nowhere
+                "model": None if model == _SYNTHETIC else model,
+                "prompt": next(said, None),
+                "previous_prompt": next(said, None),
+                "status": "error" if last.get("isApiErrorMessage") else "ok",
+                "finish_reason": find(last, "message.stop_reason"),
+                "cost_usd": max(cost) if cost else None,
+                "session_id": last.get("sessionId"),
+                "feature": last.get("cwd"),
+                "service_tier": "fast" if counted.get("speed") == "fast" else counted.get("service_tier"),
+            },
+        )
 
 
-def _largest(usages: list[Mapping[str, Any]]) -> dict[str, Any]:
-    """The counts of the lines of one call: the largest of each, as they only grow."""
+def _largest(usages: Sequence[Mapping[str, Any]], *, details: bool = True) -> dict[str, Any]:
+    """The counts of the lines of one call: the largest of each, as they only grow. details: also of those inside."""
     merged: dict[str, Any] = {}
     for one in usages:
         for name, value in one.items():
-            if isinstance(value, Mapping):
-                merged[name] = _largest([merged[name], value] if isinstance(merged.get(name), Mapping) else [value])
+            if isinstance(value, Mapping) and details:
+                merged[name] = _largest([mapping(merged.get(name)), value], details=False)
             elif isinstance(value, int) and isinstance(merged.get(name), int):
                 merged[name] = max(merged[name], value)
             elif value is not None:
@@ -119,32 +130,37 @@ def _codex(records: Iterable[Numbered]) -> Iterator[Numbered]:
             info = payload.get("info")
             if not isinstance(info, Mapping):
                 continue
-            now = info.get("total_token_usage") or {}
+            now = mapping(info.get("total_token_usage"))
             if now == total:
                 yield n, REPEATED
                 continue
-            used = info.get("last_token_usage") or {k: (whole(v) or 0) - (whole(total.get(k)) or 0) for k, v in now.items()}
+            used = mapping(info.get("last_token_usage")) or {
+                k: (whole(v) or 0) - (whole(total.get(k)) or 0) for k, v in now.items()
+            }
             total = now
             calls += 1
-            yield n, {
-                "": {**payload, "cwd": cwd},
-                "request_id": f"{session}#{calls}" if session else None,
-                "ts": record.get("timestamp"),
-                "provider": provider,
-                "model": first(info, "model") or model,
-                "prompt": said[-1] if said else None,
-                "previous_prompt": said[-2] if len(said) > 1 else None,
-                "system": system,
-                "total_input_tokens": used.get("input_tokens"),
-                "cache_read_tokens": used.get("cached_input_tokens"),
-                "written_tokens": used.get("cache_write_input_tokens"),
-                "output_tokens": used.get("output_tokens"),
-                "reasoning_tokens": used.get("reasoning_output_tokens"),
-                "total_tokens": used.get("total_tokens"),
-                "status": "ok",
-                "session_id": session or None,
-                "feature": cwd,
-            }
+            yield (
+                n,
+                {
+                    "": {**payload, "cwd": cwd},
+                    "request_id": f"{session}#{calls}" if session else None,
+                    "ts": record.get("timestamp"),
+                    "provider": provider,
+                    "model": first(info, "model") or model,
+                    "prompt": said[-1] if said else None,
+                    "previous_prompt": said[-2] if len(said) > 1 else None,
+                    "system": system,
+                    "total_input_tokens": used.get("input_tokens"),
+                    "cache_read_tokens": used.get("cached_input_tokens"),
+                    "written_tokens": used.get("cache_write_input_tokens"),
+                    "output_tokens": used.get("output_tokens"),
+                    "reasoning_tokens": used.get("reasoning_output_tokens"),
+                    "total_tokens": used.get("total_tokens"),
+                    "status": "ok",
+                    "session_id": session or None,
+                    "feature": cwd,
+                },
+            )
 
 
 CLAUDE_CODE = Dialect(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from routecost.logs.dialects.shapes import head, mapping, mappings
 from routecost.logs.fields import OURS, Dialect, Numbered, Reading, Record, find, first, opened
 from routecost.logs.messages import content_text, normalised
 from routecost.logs.usage_counts import usage
@@ -25,12 +26,12 @@ def _unpack(records: Iterable[Numbered]) -> Iterator[Numbered]:
 
 
 def _call(record: Record) -> Record:
-    asked = opened(record.get("full_request")) or {}
+    asked = mapping(record.get("full_request"))
     said = _merged(opened(record.get("full_response")))
     method = str(record.get("api_method") or "")
     counted = find(said, "usageMetadata") or {}
     marked = find(asked, "labels") or {}
-    candidate = (find(said, "candidates") or [{}])[0]
+    candidate = mapping(head(opened(find(said, "candidates"))))
     model = first(said, "modelVersion") or str(first(record, "model") or "").rsplit("/", 1)[-1]
     system = find(asked, "systemInstruction")
     error = find(said, "error")
@@ -67,8 +68,8 @@ def _merged(value: Any) -> Mapping[str, Any]:
     finish = None
     for chunk in chunks:
         whole |= {k: v for k, v in chunk.items() if v is not None}
-        for candidate in (chunk.get("candidates") or [])[:1]:
-            parts += find(candidate, "content.parts") or []
+        for candidate in mappings(chunk.get("candidates"))[:1]:
+            parts += mappings(find(candidate, "content.parts"))
             finish = candidate.get("finishReason") or finish
     return {**whole, "candidates": [{"content": {"parts": parts}, "finishReason": finish}]}
 
