@@ -334,7 +334,7 @@ def test_ids_that_stand_in_two_files_count_once(cli: Run, tmp_path: Path) -> Non
         (tmp_path / f"{name}.jsonl").write_bytes((OURS / "claude-code.jsonl").read_bytes())
     once, twice = (analysis(cli, p) for p in (tmp_path / "a.jsonl", tmp_path))
     assert twice["input"]["duplicates"] == once["coverage"]["billable"]
-    assert once["cost"] == twice["cost"]
+    assert once["cost_usd"] == twice["cost_usd"]
 
 
 def test_missing_counts_are_estimated_and_said(cli: Run) -> None:
@@ -346,6 +346,17 @@ def test_missing_counts_are_estimated_and_said(cli: Run) -> None:
     assert 0 < data["estimated_share"] < 0.1
     refused = analysis(cli, chat, "--no-estimates")["coverage"]
     assert (refused["estimated"], refused["priced"]) == (0, data["priced"] - 1)
+
+
+def test_a_flat_log_of_texts_alone_has_a_bill(cli: Run, tmp_path: Path) -> None:
+    log = tmp_path / "texts.jsonl"
+    record = {"model": "gpt-4.1", "prompt": "How many wheels does a tricycle have?", "response": "It has three wheels."}
+    log.write_text(json.dumps(record) + "\n")
+    found = analysis(cli, log)
+    assert found["coverage"]["estimated"] == found["coverage"]["priced"] == 1
+    # 8 tokens and 6 for the format of a chat in, 5 out, at $2 and $8 a million
+    assert found["cost_usd"] == pytest.approx((14 * 2 + 5 * 8) / 1e6, rel=0.3)
+    assert analysis(cli, log, "--no-estimates", code=4)["coverage"]["priced"] == 0
 
 
 # --- privacy ----------------------------------------------------------------------------------------------------------
@@ -374,13 +385,22 @@ def planted(tmp_path: Path) -> Path:
     }  # fmt: skip
     silent = json.loads(json.dumps(pair))
     silent["response"] |= {"id": "chatcmpl-2", "usage": None}
-    broken = json.dumps(
-        {**pair, "response": {**pair["response"], "id": "chatcmpl-3", "usage": {"prompt_tokens": CANARY}}}
-    )  # type: ignore[dict-item]
+    wrong = json.loads(json.dumps(pair))
+    wrong["response"] |= {"id": "chatcmpl-3", "usage": {"prompt_tokens": CANARY}}
+    broken = json.dumps(wrong)
     lines = [json.dumps(pair), json.dumps(silent), broken, f'{{"cut": "{CANARY}', f"{CANARY}"]
     (folder / "pairs.jsonl").write_text("\n".join(lines) + "\n")
-    flat = {"request_id": "f1", "ts": "2026-03-02T00:00:00Z", "model": "gpt-4.1", "input_tokens": 10, "output_tokens": 5,
-            "prompt": f"say {CANARY}", "user_id": f"u-{CANARY}", "session_id": f"s-{CANARY}", "extra": CANARY}  # fmt: skip
+    flat = {
+        "request_id": "f1",
+        "ts": "2026-03-02T00:00:00Z",
+        "model": "gpt-4.1",
+        "input_tokens": 10,
+        "output_tokens": 5,
+        "prompt": f"say {CANARY}",
+        "user_id": f"u-{CANARY}",
+        "session_id": f"s-{CANARY}",
+        "extra": CANARY,
+    }
     (folder / "flat.jsonl").write_text(json.dumps(flat) + "\n")
     for name in ("litellm.jsonl", "claude-code.jsonl", "langfuse.jsonl", "otel.jsonl"):
         text = (OURS / name).read_text()

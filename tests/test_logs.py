@@ -243,8 +243,8 @@ GOOD = '{"model": "m", "input_tokens": 7}'
         ('{"input_tokens": "lots"}', "bad_value", "saw lots"),
         ('{"input_tokens": 9223372036854775808}', "bad_value", "saw 9223372036854775808"),
         ('{"input_tokens": true}', "bad_value", "saw true"),
-        ('{"input_tokens": {"a": 1}}', "bad_value", "saw an object"),
-        ('{"input_tokens": [1]}', "bad_value", "saw a list"),
+        ('{"input_tokens": {"a": 1}}', "bad_value", 'saw {"a": 1}'),
+        ('{"input_tokens": [1]}', "bad_value", "saw [1]"),
         ('{"output_tokens": 1, "reasoning_tokens": 2}', "bad_value", "reasoning_tokens: expected at most the output"),
     ],
 )
@@ -883,7 +883,7 @@ def test_a_count_that_is_none_is_rejected_by_row(tmp_path: Path, values: pl.Seri
     stamp = pl.Series([1 << 60, None], dtype=pl.Int64).cast(pl.Datetime("us"))
     _, bad = read(parquet(tmp_path / "a.parquet", model=["m"] * 2, input_tokens=values, ts=stamp))
     assert said in bad[0][2]
-    assert bad[0][:2] == (1 if "list" in said or "object" in said else 2, "bad_value")
+    assert bad[0][:2] == (1 if "[" in said or "{" in said else 2, "bad_value")
 
 
 def test_rows_of_parquet_are_numbered_through_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -968,7 +968,7 @@ def test_an_object_in_the_way_of_a_path_is_a_bad_value(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [{"usage": {"deep": {"in": 3}}}, {"usage": {"deep": "none"}}, {"usage": [1]}]
     frame, bad = read(jsonl(tmp_path / "a.jsonl", *rows), layout)
     assert frame["input_tokens"].to_list() == [3]
-    assert [b[2] for b in bad] == ['usage.deep: expected an object, saw "none"', "usage: expected an object, saw [1]"]
+    assert [b[2] for b in bad] == ["usage.deep: expected an object, saw text", "usage: expected an object, saw a list"]
 
 
 def test_a_mapped_field_that_is_not_there_is_noted(tmp_path: Path) -> None:

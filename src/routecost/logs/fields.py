@@ -224,7 +224,7 @@ _OURS: Final[Mapping[Type, tuple[str, ...]]] = {
     "text": (
         *("request_id", "session_id", "user_id", "ts", "provider", "model", "model_requested", "status", "feature"),
         *("finish_reason", "service_tier", "project", "mode", "task", "arm", "model_override", "feedback", "needs"),
-        *("tools", "response_format", "response_text"),
+        *("tools", "response_format"),
     ),
     "count": (
         *("input_tokens", "total_input_tokens", "cache_read_tokens", "written_tokens", "cache_write_1h_tokens"),
@@ -237,7 +237,7 @@ _OURS: Final[Mapping[Type, tuple[str, ...]]] = {
 # Records that a dialect's own `unpack` made have our names.
 OURS: Final[Fields] = {
     **{name: _first(kind, (name,)) for kind, names in _OURS.items() for name in names},
-    **{name: verbatim(name) for name in ("prompt", "system", "previous_prompt")},
+    **{name: verbatim(name) for name in ("prompt", "system", "previous_prompt", "response_text")},
 }
 
 

@@ -185,27 +185,32 @@ _A_MESSAGE: Final = 3
 
 
 def estimated(frame: pl.DataFrame) -> pl.DataFrame:
-    """Token counts that are missing, from text: of requests that were answered, have text, and have no image.
+    """Token counts that are missing, from text: of requests that were answered, have the text of both sides as far as
+    it is needed, and have no image.
 
     Adds `tokens_estimated`, true where a count is one. Needs `said`, `vision`; `response_text` and `n_messages` if any.
     """
     have = set(frame.columns)
     answered = pl.col("status").fill_null("ok") == "ok" if "status" in have else pl.lit(True)
     can = frame.select((answered & ~pl.col("vision")).alias("can"))["can"]
+    lacking = {c: frame[c].is_null() for c in ("input_tokens", "output_tokens")}
+    told = {
+        c: ~lacking[c]
+        | (frame[text].is_not_null() if text in have else pl.Series([False]).new_from_index(0, frame.height))
+        for c, text in (("input_tokens", "said"), ("output_tokens", "response_text"))
+    }
+    # one of the two alone makes no cost
+    marks = can & (lacking["input_tokens"] | lacking["output_tokens"]) & told["input_tokens"] & told["output_tokens"]
     counts: dict[str, pl.Series] = {}
-    marks = pl.Series([False]).new_from_index(0, frame.height)
     for column, text in (("input_tokens", "said"), ("output_tokens", "response_text")):
-        if text not in have:
+        rows = (marks & lacking[column]).arg_true()
+        if not len(rows):
             continue
-        lacking = (can & frame[column].is_null() & frame[text].is_not_null()).arg_true()
-        if not len(lacking):
-            continue
-        tokens, _ = estimate.count(frame[text].gather(lacking))
+        tokens, _ = estimate.count(frame[text].gather(rows))
         if column == "input_tokens":
-            messages = frame["n_messages"].gather(lacking).fill_null(1) if "n_messages" in have else 1
+            messages = frame["n_messages"].gather(rows).fill_null(1) if "n_messages" in have else 1
             tokens = tokens + messages * _A_MESSAGE + _A_MESSAGE
             cached = frame.select(pl.sum_horizontal("cache_read_tokens", "cache_write_tokens")).to_series()
-            tokens = (tokens - cached.gather(lacking)).clip(lower_bound=0)
-        counts[column] = frame[column].scatter(lacking, tokens)
-        marks = marks.scatter(lacking, True)
+            tokens = (tokens - cached.gather(rows)).clip(lower_bound=0)
+        counts[column] = frame[column].scatter(rows, tokens)
     return frame.with_columns(**counts, tokens_estimated=marks.set(~marks, None))

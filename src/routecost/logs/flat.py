@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import polars as pl
 
 from routecost.errors import InputError, did_you_mean
+from routecost.logs import finish
 from routecost.schema import INPUT_KINDS, REQUEST, TOKEN_KINDS
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ EXTRA_TARGETS: Final[dict[str, pl.DataType]] = {
     "total_input_tokens": pl.Int64(),  # includes cached reads and cache writes, as OpenAI counts
     "latency_s": pl.Float64(),
     "ttft_s": pl.Float64(),
+    "response_text": pl.String(),  # counts that are missing are estimated from it
 }
 
 # Other names for a column, the likeliest first. A name stands once only.
@@ -53,6 +55,7 @@ ALIASES: Final[dict[str, tuple[str, ...]]] = {
     "task": ("task", "task_type"),
     "model_override": ("model_override", "pinned_model"),
     "feedback": ("feedback", "rating", "thumbs"),
+    "response_text": ("response_text", "response", "completion", "answer", "output", "generated_text"),
     "batch": ("batch", "is_batch"),
     "gateway_cache_hit": ("gateway_cache_hit", "cache_hit"),
 }
@@ -263,6 +266,9 @@ def detect_layout(
                     f"{name}: input_tokens is read as the total that includes {'.'.join(cached)} "
                     "(OpenAI's way of counting); a --map with `columns: {input_tokens: input_tokens}` says otherwise"
                 )
+    if "response_text" in fields and not _some_uncounted(records, fields):
+        # the text of answers is only read where it is needed
+        del fields["response_text"]
     if "total_input_tokens" in fields and fields["total_input_tokens"][0] in seen:
         unsampled = fields.get("input_tokens")
         if unsampled is not None and unsampled[0] not in seen:
@@ -280,6 +286,17 @@ def detect_layout(
         decimal_comma=separator is not None and _decimal_comma(records, fields, separator),
         day_first=_day_first(_sampled(records, fields.get("ts", ("",)))),
         notes=tuple(notes),
+    )
+
+
+def _some_uncounted(records: Sequence[Mapping[str, Any]], fields: Mapping[str, tuple[str, ...]]) -> bool:
+    """Whether some of the sample lacks a count of its input or output."""
+    sides = (("input_tokens", "total_input_tokens"), ("output_tokens",))
+    paths = [[fields[c] for c in side if c in fields] for side in sides]
+    return any(
+        not any(len(path) > 1 or record.get(path[0]) not in (None, "") for path in side)
+        for record in records
+        for side in paths
     )
 
 
@@ -329,7 +346,7 @@ def json_schema(layout: Layout, columns: Sequence[str], *, strict: bool) -> dict
     text and `canonical` judges it.
     """
     tree: dict[str, Any] = {}
-    wanted = [(layout.fields[c], c) for c in (*columns, *EXTRA_TARGETS) if c in layout.fields]
+    wanted = [(layout.fields[c], c) for c in wanted_of(layout, columns) if c in layout.fields]
     for path, column in [*wanted, *(((c,), "") for c in layout.extra)]:
         node = tree
         for step in path[:-1]:
@@ -340,6 +357,12 @@ def json_schema(layout: Layout, columns: Sequence[str], *, strict: bool) -> dict
             raise InputError(f"the map reads {'.'.join(path)} as well as a field inside it: map one of them.")
         node[path[-1]] = _json_type(column, path, layout) if strict else pl.String()
     return {name: _struct(value) for name, value in tree.items()}
+
+
+def wanted_of(layout: Layout, columns: Sequence[str]) -> tuple[str, ...]:
+    """The targets that these columns need: those that they are derived from as well."""
+    texts = ("prompt", "system", "status") if "response_text" in layout.fields and layout.estimates else ()
+    return tuple(dict.fromkeys((*columns, *EXTRA_TARGETS, *texts)))
 
 
 def _struct(value: Any) -> pl.DataType:
@@ -368,8 +391,7 @@ def canonical(raw: pl.DataFrame, layout: Layout, columns: Sequence[str]) -> pl.D
         if column in _COUNTS:
             out[column], wrong = _count(values, layout)
             if wrong is not None:
-                inside = {pl.List: "a list", pl.Array: "a list", pl.Struct: "an object"}.get(values.dtype.base_type())
-                seen = shown(_text(values)).fill_null("what is no text") if inside is None else inside
+                seen = shown(_text(values)).fill_null("what is no text")
                 reject = _rejected(reject, wrong, f"{name}: expected a whole number of at least 0, saw " + seen)
         elif column == "ts":
             out[column] = _moment(values, layout)
@@ -379,11 +401,13 @@ def canonical(raw: pl.DataFrame, layout: Layout, columns: Sequence[str]) -> pl.D
             out[column] = _feedback(values, layout)
         elif column == "needs":
             out[column] = _needs(values)
-        elif column in ("prompt", "system", "previous_prompt"):
+        elif column in ("prompt", "system", "previous_prompt", "response_text"):
             out[column] = _plain(_speech(_text(values)), pl.String(), layout)
         else:
             out[column] = _plain(values, REQUEST.get(column) or EXTRA_TARGETS[column], layout)
     reject = _derive(out, reject)
+    if "response_text" in out and layout.estimates and "tokens_estimated" in columns:
+        _estimate(out, raw.height)
     for column, most in MAX_AMOUNT.items():
         high = out[column].max() if column in out else None
         if high is not None and high > most:  # type: ignore[operator]
@@ -398,8 +422,8 @@ def canonical(raw: pl.DataFrame, layout: Layout, columns: Sequence[str]) -> pl.D
     return pl.DataFrame([*ours, *(s.alias(f"raw:{s.name}") for s in theirs), reject])
 
 
-# Numbers gone wrong and words for nothing: anything else may be what somebody wrote.
-_HARMLESS: Final = r"(?i)^\s*([-+]?[\d.,_' ]*\d[\d.,_' ]*([eE][-+]?\d+)?\s?[a-z%$]{0,3}|true|false|[-+]?inf(inity)?|nan|none)\s*$"
+# Numbers gone wrong, and what is too short to tell anything: the rest may be what somebody wrote.
+_HARMLESS: Final = r"(?s)^(.{0,8}|[-+]?[\d.,_' ]+([eE][-+]?\d+)?)$"
 
 
 def shown(texts: pl.Series) -> pl.Series:
@@ -419,7 +443,7 @@ def _rejected(reject: pl.Series, wrong: pl.Series, reason: pl.Series) -> pl.Seri
 
 def _values(raw: pl.DataFrame, layout: Layout, columns: Sequence[str]) -> list[tuple[str, str, pl.Series]]:
     """(our column, their name for it, the values), for those that have any."""
-    wanted = {*columns, *EXTRA_TARGETS}
+    wanted = set(wanted_of(layout, columns))
     found: list[tuple[str, str, pl.Series]] = []
     for column, path in layout.fields.items():
         if column not in wanted or path[0] not in raw.columns or column in layout.constants:
@@ -481,6 +505,24 @@ def _derive(out: dict[str, pl.Series], reject: pl.Series) -> pl.Series:
             text = "reasoning_tokens: expected at most the output, saw " + part.cast(pl.String)
             reject = _rejected(reject, wrong, text + " of " + whole.cast(pl.String))
     return reject
+
+
+def _estimate(out: dict[str, pl.Series], height: int) -> None:
+    """Missing counts from the text of request and answer, in place."""
+    counts = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+    frame = pl.DataFrame(
+        {c: out[c] if c in out else _nulls(c, REQUEST[c], height) for c in (*counts, "status", "n_messages")}
+    ).with_columns(
+        said=pl.concat_str(
+            *(out.get(c, _nulls(c, pl.String(), height)).alias(c) for c in ("system", "prompt")),
+            separator="\n", ignore_nulls=True,
+        ),
+        response_text=out["response_text"],
+        vision=pl.lit(False),
+    )  # fmt: skip
+    frame = frame.with_columns(said=pl.when(pl.col("said") != "").then("said"))
+    made = finish.estimated(frame)
+    out.update({c: made[c] for c in ("input_tokens", "output_tokens", "tokens_estimated")})
 
 
 def _count(values: pl.Series, layout: Layout) -> tuple[pl.Series, pl.Series | None]:

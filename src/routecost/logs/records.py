@@ -29,7 +29,7 @@ from routecost.logs.files import (
     raw_blocks,
     remote_error,
 )
-from routecost.logs.flat import EXTRA_TARGETS, Layout, canonical, detect_layout, json_schema
+from routecost.logs.flat import Layout, canonical, detect_layout, json_schema, wanted_of
 from routecost.schema import REQUEST
 
 SAMPLE_RECORDS: Final = 500
@@ -123,10 +123,12 @@ def layout_of(
             return _dialect_layout(source, dialect, records, lines, extra, estimates=estimates)
         if source.kind == "parquet":
             # the types of its columns say all that values would
-            return detect_layout(source.name, [dict.fromkeys(_parquet(source)[1])], given, extra)
-        if source.kind == "csv":
-            return _csv_layout(source, head, given, extra)
-        return detect_layout(source.name, records, given, extra)
+            layout = detect_layout(source.name, [dict.fromkeys(_parquet(source)[1])], given, extra)
+        elif source.kind == "csv":
+            layout = _csv_layout(source, head, given, extra)
+        else:
+            layout = detect_layout(source.name, records, given, extra)
+        return replace(layout, estimates=estimates)
     except DamagedError:
         # `chunks` comes upon it again
         return detect_layout(source.name, [], given, extra)
@@ -913,7 +915,7 @@ def _parse_parquet(
 ) -> Parsed:
     if layout.dialect is not None:
         return _dialect_table(_parquet_table(source, plan, ordinal, names, layout), layout, columns)
-    fields = {layout.fields[c][0] for c in (*columns, *EXTRA_TARGETS) if c in layout.fields} | set(layout.extra)
+    fields = {layout.fields[c][0] for c in wanted_of(layout, columns) if c in layout.fields} | set(layout.extra)
     raw = _parquet_part(source, plan, ordinal, [n for n in names if n in fields] or names[:1], layout)
     return _judged(raw, layout, columns, None, lambda at: raw[at].write_ndjson().rstrip("\n").split("\n"))
 

@@ -104,7 +104,7 @@ def _inspected(source: logs.Source, given: logs.Layout | None, log_format: str |
         len(parsed.rejects) if parsed else 0,
         parsed.rejects[0].reason if parsed and parsed.rejects else None,
         known.height,
-        int(requests["tokens_estimated"].fill_null(False).sum()),
+        int(known["tokens_estimated"].fill_null(False).sum()),
         parsed.corrected if parsed else {},
         layout.notes,
     )

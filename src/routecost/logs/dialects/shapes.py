@@ -41,7 +41,7 @@ def real(value: Any) -> float | None:
 
 
 def integer(value: Any) -> int | None:
-    """A whole number of any size that fits 64 bits, also from text: exactly, as a float has only 53 bits."""
+    """A whole number of 64 bits, also from text: exactly, as a float has only 53 bits."""
     if isinstance(value, str) and _INTEGER.fullmatch(value):
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63 else None
