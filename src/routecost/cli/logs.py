@@ -1,4 +1,4 @@
-"""`routecost formats`, `inspect` and `convert`: which logs are known, what one is taken for, and one that reads fast."""
+"""`routecost formats`, `inspect` and `convert`: the logs that are known, what one is taken for, one that reads fast."""
 
 from __future__ import annotations
 

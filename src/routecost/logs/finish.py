@@ -11,27 +11,26 @@ from routecost.logs import estimate
 from routecost.logs.messages import speech, words
 
 # Lower-cased names by which logs know a provider, and the one that we use.
-PROVIDERS: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("openai", "openai.chat", "openai.responses", "openai.completion", "text-completion-openai"), "openai"),
-    **dict.fromkeys(("anthropic", "anthropic.messages"), "anthropic"),
-    **dict.fromkeys(
-        ("bedrock", "aws.bedrock", "amazon-bedrock", "amazon bedrock", "aws", "bedrock_converse", "aws-bedrock"), "bedrock"
+_KNOWN_AS: Final[Mapping[str, tuple[str, ...]]] = {
+    "openai": ("openai.chat", "openai.responses", "openai.completion", "text-completion-openai"),
+    "anthropic": ("anthropic.messages",),
+    "bedrock": ("aws.bedrock", "amazon-bedrock", "amazon bedrock", "aws", "bedrock_converse", "aws-bedrock"),
+    "azure": (
+        *("azure-openai", "azure.ai.openai", "azure.ai.inference", "az.ai.openai", "az.ai.inference", "azure_openai"),
+        *("azure openai", "azure_ai"),
     ),
-    **dict.fromkeys(
-        ("azure", "azure-openai", "azure.ai.openai", "azure.ai.inference", "az.ai.openai", "az.ai.inference",
-         "azure_openai", "azure openai", "azure_ai"), "azure",
+    "gemini": (
+        *("gcp.gemini", "gcp.gen_ai", "google.generative-ai", "google ai studio", "google-ai-studio", "google_genai"),
+        "google ai",
     ),
-    **dict.fromkeys(
-        ("gemini", "gcp.gemini", "gcp.gen_ai", "google.generative-ai", "google ai studio", "google-ai-studio",
-         "google_genai", "google ai"), "gemini",
+    "vertex": (
+        *("vertex_ai", "gcp.vertex_ai", "google.vertex", "google", "google vertex", "google-vertex-ai", "vertex-ai"),
+        "google_vertexai",
     ),
-    **dict.fromkeys(
-        ("vertex", "vertex_ai", "gcp.vertex_ai", "google.vertex", "google", "google vertex", "google-vertex-ai",
-         "vertex-ai", "google_vertexai"), "vertex",
-    ),
-    **dict.fromkeys(("mistral", "mistral_ai", "mistralai"), "mistral"),
-    **dict.fromkeys(("x_ai", "xai", "x-ai"), "xai"),
-}  # fmt: skip
+    "mistral": ("mistral_ai", "mistralai"),
+    "xai": ("x_ai", "x-ai"),
+}
+PROVIDERS: Final = {alias: name for name, aliases in _KNOWN_AS.items() for alias in aliases}
 
 # What the name of a model says of its maker, where a log has no provider.
 _MAKERS: Final = {"openai": r"^(gpt-|o\d|chatgpt|text-embedding-)", "anthropic": r"^claude", "gemini": r"^gemini"}
@@ -123,18 +122,19 @@ def named(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     return frame.with_columns(provider=pl.coalesce(known, inferred))
 
 
-def spoken(frame: pl.DataFrame) -> pl.DataFrame:
+def spoken(frame: pl.DataFrame, *, all_text: bool = True) -> pl.DataFrame:
     """Text columns from messages, system, tools and response_format, as far as there are any; `said` is all text."""
     have = set(frame.columns)
     height = frame.height
     nothing = pl.Series([None], dtype=pl.String).new_from_index(0, height)
     added: dict[str, pl.Series] = {}
     vision = pl.Series([False]).new_from_index(0, height)
-    said = [words(frame[c]) for c in ("system", "prompt", "tools") if c in have]
+    said = [words(frame[c]) for c in ("system", "prompt", "tools") if c in have and all_text]
     if "messages" in have:
-        from_messages = speech(frame["messages"])
+        from_messages = speech(frame["messages"], said=all_text)
         vision = from_messages["vision"]
-        said.append(from_messages["said"])
+        if all_text:
+            said.append(from_messages["said"])
         for column in ("prompt", "previous_prompt", "n_messages"):
             added[column] = from_messages[column]
             if column in have:

@@ -19,7 +19,7 @@ from routecost.schema import INPUT_KINDS, REQUEST, TOKEN_KINDS
 
 if TYPE_CHECKING:
     from routecost.logs.fields import Dialect, Reading
-    from routecost.logs.mapped import Joined
+    from routecost.logs.mapped import Joined, Usual
 
 # Targets of a map beside the columns of a request: what they become is worked out in `canonical`.
 EXTRA_TARGETS: Final[dict[str, pl.DataType]] = {
@@ -88,8 +88,9 @@ class Layout:
     start, time_unit: what numeric times count from, and in. extra: raw fields that a `--by` asks for.
     numeric: their top-level fields that held only numbers in the sample (JSON).
     decimal_comma, day_first: how a spreadsheet wrote amounts, and days with slashes (None: the sample does not tell).
-    dialect, reading: of a log that is not flat, in place of `fields`. typed: what of its sample Polars reads by the types
-    of its leaves (messages have several shapes). joined: the requests that its records answer. estimates: whether missing counts are estimated.
+    dialect, reading: of a log that is not flat, in place of `fields`. typed: what of its sample Polars reads by the
+    types of its leaves (messages have several shapes). usual: the keys that its sample has. joined: the requests that its
+    records answer. estimates: whether missing counts are estimated.
     """
 
     fields: Mapping[str, tuple[str, ...]]
@@ -105,6 +106,7 @@ class Layout:
     dialect: Dialect | None = None
     reading: Reading | None = None
     typed: Literal["all", "but messages", "nothing"] = "nothing"
+    usual: Usual | None = None
     joined: Joined | None = None
     estimates: bool = True
 

@@ -6,8 +6,10 @@ import datetime as dt
 import decimal
 import json
 import math
+import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import polars as pl
@@ -87,6 +89,33 @@ def schema(paths: Mapping[str, Type], *, any_messages: bool = False) -> dict[str
     return {name: _struct(value) for name, value in tree.items()} or {"": pl.String()}
 
 
+@dataclass(frozen=True)
+class Usual:
+    """The keys that a file's sample has, so that what none of its lines holds need not be looked for in every one.
+
+    unusual: finds, in the text of other lines, the keys that the sample lacks.
+    """
+
+    paths: frozenset[str]
+    unusual: str
+
+    @classmethod
+    def of(cls, paths: Iterable[str], sample: bytes) -> Usual:
+        keys = {path: f'"{path.rpartition(".")[2]}"' for path in paths}
+        there = frozenset(path for path, key in keys.items() if key.encode() in sample)
+        return cls(there, "|".join(sorted({re.escape(key) for path, key in keys.items() if path not in there})))
+
+    def among(self, paths: Mapping[str, Type], data: bytes) -> Mapping[str, Type]:
+        """Those of the paths that lines may have."""
+        if not self.unusual:
+            return paths
+        try:
+            text = pl.Series([data.decode()])
+        except UnicodeDecodeError:
+            return paths
+        return paths if text.str.contains(self.unusual)[0] else {p: k for p, k in paths.items() if p in self.paths}
+
+
 def _struct(value: Any) -> pl.DataType:
     if isinstance(value, dict):
         return pl.Struct({name: _struct(inner) for name, inner in value.items()})
@@ -94,20 +123,28 @@ def _struct(value: Any) -> pl.DataType:
 
 
 def flat_leaves(raw: pl.DataFrame, paths: Mapping[str, Type]) -> pl.DataFrame:
-    """The leaves of a frame that was read with their `schema`, a column each under their path."""
-    found = raw.select(_leaf(path).alias(path) for path in paths) if paths else raw.select([])
-    shapes = [path for path, kind in paths.items() if kind == "messages" and found[path].dtype == pl.String]
-    return (
-        found.with_columns(messages_column(found[path].to_list()).alias(path) for path in shapes) if shapes else found
+    """The leaves of a frame that was read with the `schema` of some of them, a column each under their path; the others
+    are null."""
+    found: dict[str, pl.Series] = {}
+    # a function that calls itself would be a cycle, and keep a chunk's text alive until the collector comes by
+    open_ = [(column, raw[column]) for column in raw.columns]
+    while open_:
+        path, values = open_.pop()
+        kind = paths.get(path)
+        if kind is None:
+            fields = values.struct.fields if isinstance(values.dtype, pl.Struct) else ()
+            open_.extend((f"{path}.{field}", values.struct.field(field)) for field in fields)
+        elif kind == "messages" and values.dtype == pl.String:
+            found[path] = messages_column(values.to_list()).alias(path)
+        else:
+            found[path] = values.alias(path)
+    return pl.DataFrame(
+        [found[path] if path in found else _absent(path, kind, raw.height) for path, kind in paths.items()]
     )
 
 
-def _leaf(path: str) -> pl.Expr:
-    top, *inside = path.split(".")
-    expr = pl.col(top)
-    for step in inside:
-        expr = expr.struct.field(step)
-    return expr
+def _absent(path: str, kind: Type, height: int) -> pl.Series:
+    return pl.Series(path, [None], TYPES[kind]).new_from_index(0, height)
 
 
 def record_leaves(
@@ -138,7 +175,7 @@ def frame_leaves(raw: pl.DataFrame, paths: Mapping[str, Type]) -> tuple[pl.DataF
     for path, kind in paths.items():
         name = next((n for n in _prefixes(path) if n in raw.columns), None)
         if name is None:
-            found[path] = pl.Series(path, [None], TYPES[kind]).new_from_index(0, raw.height)
+            found[path] = _absent(path, kind, raw.height)
         elif name == path and kind not in ("messages", "choices", "answers") and _is_plain(raw[name].dtype):
             found[path] = _plain_column(path, raw[name], kind, wrong)
         else:
@@ -334,7 +371,8 @@ def requests(
         skipped, made = made.height - kept.height, kept
     made = _typed(made)
     if set(columns) & set(_SPOKEN):
-        made = finish.spoken(made)
+        # the text of all is only needed to count tokens
+        made = finish.spoken(made, all_text="response_text" in fields or layout.reading.unpack is not None)
     if layout.joined is not None:
         made = layout.joined.onto(made)
     made = finish.named(made, columns)
@@ -423,11 +461,26 @@ def asking(found: pl.DataFrame, fields: Fields) -> pl.DataFrame:
 
 def understood(layout: Layout) -> tuple[str, ...]:
     """The fields of records that are read, for `inspect`."""
-    assert layout.dialect is not None and layout.reading is not None
+    assert layout.dialect is not None
+    assert layout.reading is not None
     if layout.reading.unpack is not None and layout.dialect.reads:
         return layout.dialect.reads
     return tuple(sorted(leaves(layout, layout.reading.fields)))
 
 
-__all__ = ["Field", "Joined", "asked", "asking", "flat_leaves", "frame_leaves", "leaves", "record_leaves",
-           "requests", "schema", "targets", "understood", "unpacked"]  # fmt: skip
+__all__ = [
+    "Field",
+    "Joined",
+    "Usual",
+    "asked",
+    "asking",
+    "flat_leaves",
+    "frame_leaves",
+    "leaves",
+    "record_leaves",
+    "requests",
+    "schema",
+    "targets",
+    "understood",
+    "unpacked",
+]  # fmt: skip

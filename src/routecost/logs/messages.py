@@ -21,47 +21,59 @@ _IMAGE_KEYS: Final = ("image", "image_url", "inlineData", "inline_data", "fileDa
 _LIST: Final = r"^\s*\["
 
 
-def speech(messages: pl.Series) -> pl.DataFrame:
-    """Messages (fields.MESSAGES) -> prompt, system, previous_prompt, n_messages, vision and said (all text), a row each.
+def speech(messages: pl.Series, *, said: bool = True) -> pl.DataFrame:
+    """Messages (fields.MESSAGES) -> prompt, system, previous_prompt, n_messages, vision and (if asked for) said, the
+    text of all; a row each.
 
     The prompt is the last user turn that has text (one of tool results alone has none), and previous_prompt the one
     with text before it. System and developer texts are joined by an empty line.
     """
     height = messages.len()
-    each = pl.DataFrame({"row": pl.int_range(height, eager=True, dtype=pl.UInt32), "message": messages})
-    each = each.filter(pl.col("message").list.len() > 0).explode("message", empty_as_null=False).unnest("message")
+    rows = pl.int_range(height, eager=True, dtype=pl.UInt32)
+    lengths = messages.list.len()
+    inside = messages.explode(empty_as_null=False, keep_nulls=False)
+    row = rows.repeat_by(lengths.fill_null(0)).explode(empty_as_null=False)
     # a turn of Gemini may come without a role, and is the user's
-    role = each["role"].str.to_lowercase().fill_null("user")
-    content = each["content"].zip_with(each["content"].is_not_null(), each["parts"])
-    text, vision = _contents(content)
+    role = inside.struct.field("role").str.to_lowercase().fill_null("user")
+    content, parts = inside.struct.field("content"), inside.struct.field("parts")
+    text, image = _contents(
+        content if parts.null_count() == parts.len() else content.zip_with(content.is_not_null(), parts)
+    )
     text = text.set((text == REDACTED).fill_null(False), None)
-    each = pl.DataFrame({"row": each["row"], "role": role, "text": text, "vision": vision})
-    users = each.filter(pl.col("role").is_in(_USERS) & pl.col("text").is_not_null())
-    turn = pl.col("row").cum_count(reverse=True).over("row")
-    users = users.with_columns(turn=turn).filter(pl.col("turn") <= 2)
-    systems = each.filter(pl.col("role").is_in(_SYSTEMS) & (pl.col("text") != ""))
-    system = systems.group_by("row").agg(pl.col("text").str.join("\n\n"))
-    said = (
-        each.filter(pl.col("text").is_not_null())
-        .group_by("row", maintain_order=True)
-        .agg(pl.col("text").str.join("\n"))
-    )
-    seen = each.filter("vision")["row"].unique()
+    spoken = text.is_not_null()
+    found = {
+        **_users(row, text, (role.is_in(_USERS) & spoken).arg_true(), height),
+        "system": _joined(row, text, (role.is_in(_SYSTEMS) & spoken & (text != "")).arg_true(), height, "\n\n"),
+        "n_messages": lengths.cast(pl.Int64),
+        "vision": pl.Series([False]).new_from_index(0, height).scatter(row.filter(image).unique(), True),
+    }
+    if said:
+        found["said"] = _joined(row, text, spoken.arg_true(), height, "\n")
+    return pl.DataFrame(found)
 
-    def placed(rows: pl.Series, values: pl.Series) -> pl.Series:
-        return pl.Series("", [None], pl.String).new_from_index(0, height).scatter(rows, values)
 
-    last, before = users.filter(pl.col("turn") == 1), users.filter(pl.col("turn") == 2)
-    return pl.DataFrame(
-        {
-            "prompt": placed(last["row"], last["text"]),
-            "system": placed(system["row"], system["text"]),
-            "previous_prompt": placed(before["row"], before["text"]),
-            "n_messages": messages.list.len().cast(pl.Int64),
-            "vision": pl.Series([False]).new_from_index(0, height).scatter(seen, True),
-            "said": placed(said["row"], said["text"]),
-        }
-    )
+def _users(row: pl.Series, text: pl.Series, at: pl.Series, height: int) -> dict[str, pl.Series]:
+    """The last of the user's texts in each row, and the one before."""
+    mine, following = row.gather(at), row.gather(at).shift(-1)
+    last = at.filter(mine.ne_missing(following))
+    before = at.filter((mine == following).fill_null(False) & (mine != mine.shift(-2)).fill_null(True))
+    return {
+        "prompt": _placed(row.gather(last), text.gather(last), height),
+        "previous_prompt": _placed(row.gather(before), text.gather(before), height),
+    }
+
+
+def _joined(row: pl.Series, text: pl.Series, at: pl.Series, height: int, between: str) -> pl.Series:
+    """The texts of each row in their order, joined."""
+    mine, texts = row.gather(at), text.gather(at)
+    if mine.len() and (mine == mine.shift(1)).any():
+        whole = pl.DataFrame({"row": mine, "text": texts}).group_by("row").agg(pl.col("text").str.join(between))
+        mine, texts = whole["row"], whole["text"]
+    return _placed(mine, texts, height)
+
+
+def _placed(rows: pl.Series, texts: pl.Series, height: int) -> pl.Series:
+    return pl.Series([None], dtype=pl.String).new_from_index(0, height).scatter(rows, texts)
 
 
 def words(content: pl.Series) -> pl.Series:

@@ -184,7 +184,7 @@ def _dialect_layout(
         for typed, any_messages in _TYPED:
             types = mapped.schema(paths, any_messages=any_messages)
             if types is not None and lines and _read_json(b"\n".join(lines), types) is not None:
-                return replace(layout, typed=typed)
+                return replace(layout, typed=typed, usual=mapped.Usual.of(paths, b"\n".join(lines)))
     return layout
 
 
@@ -271,8 +271,8 @@ def _whole_block(source: Source) -> Iterator[_Block]:
             size += block.size
             if size > MAX_WHOLE_BYTES:
                 raise InputError(
-                    f"{source.name}: more than {MAX_WHOLE_BYTES >> 30} GB of a format that is read at once, as its lines "
-                    "depend on each other. Split it where a session or a day ends."
+                    f"{source.name}: more than {MAX_WHOLE_BYTES >> 30} GB of a format that is read at once, as its "
+                    "lines depend on each other. Split it where a session or a day ends."
                 )
     except DamagedError as error:
         damage = error
@@ -965,8 +965,9 @@ def _dialect_json(data: bytes, layout: Layout, columns: Sequence[str]) -> Parsed
         return _texts(_json_lines(data) if lines is None else lines, at)
 
     def typed(paths: Mapping[str, Type]) -> _Found | None:
-        for typed, any_messages in _TYPED if layout.typed == "all" else _TYPED[1:] if layout.typed != "nothing" else ():
-            types = mapped.schema(paths, any_messages=any_messages)
+        some = layout.usual.among(paths, data) if layout.usual is not None else paths
+        for any_messages in {"all": (False, True), "but messages": (True,), "nothing": ()}[layout.typed]:
+            types = mapped.schema(some, any_messages=any_messages)
             raw = _read_json(data, types) if types is not None else None
             if raw is not None:
                 rows = pl.int_range(raw.height, eager=True)
@@ -1094,7 +1095,7 @@ def _without(found: _Found, wrong: Mapping[int, str]) -> _Found:
 
 
 def _finished(read: Callable[[Mapping[str, Type]], _Found], layout: Layout, columns: Sequence[str]) -> Parsed:
-    """A block of a dialect as requests. The text of answers is read only where a count is missing that it could tell."""
+    """A block of a dialect as requests. The text of answers is only read where it tells a count that is missing."""
     assert layout.reading is not None
     answers = "response_text" in layout.reading.fields and layout.estimates and "tokens_estimated" in columns
     for text in (False, True):

@@ -234,8 +234,8 @@ def tally(
     progress: Progress | None = None,
 ) -> Intake:
     """Logs and usage files counted into one usage, which usage.write_usage stores. tables: those whose rules on the
-    request itself (user, prompt, size) the usage shall be able to answer. Ids among `by` are hashed with a salt (that of
-    the account on this machine unless one is given) unless plain_ids."""
+    request itself (user, prompt, size) the usage shall be able to answer. Ids among `by` are hashed with a salt (that
+    of the account on this machine unless one is given) unless plain_ids."""
     if plain_ids and salt is not None:
         raise UsageError("--plain-ids keeps ids as they are, so a --salt says nothing: leave one of them out.")
     options = Options(

@@ -22,8 +22,8 @@ _LEFT_OUT: Final = ("line", "request_hash")
 
 @dataclass(frozen=True)
 class Converted:
-    """What `convert` wrote: requests; records that were none and lines that repeat a call; rejected lines; requests whose
-    token counts are estimated; files by format; the files that were damaged."""
+    """What `convert` wrote: requests; records that were none and lines that repeat a call; rejected lines; requests
+    with estimated counts; files by format; damaged files."""
 
     requests: int
     lines: int
@@ -47,8 +47,8 @@ def convert(
     rejects: Path | None = None,
     progress: Progress | None = None,
 ) -> Converted:
-    """Write every request with the columns of schema.REQUEST, in the order of the log, duplicates as well. by: fields of
-    the log to keep besides, under their own names. The file is private to its owner: it holds prompts.
+    """Write every request with the columns of schema.REQUEST, in the order of the log, duplicates as well. by: fields
+    of the log to keep besides, under their own names. The file is private to its owner: it holds prompts.
 
     Raises InputError where a path cannot be read or `output` not be written, UsageError for another kind of file.
     """

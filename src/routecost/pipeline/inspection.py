@@ -27,9 +27,9 @@ class Inspected:
     """One file: its format, why it is taken for it, what the first part of it holds, and which fields are not read.
 
     rows: the first requests as they are mapped (schema.REQUEST). mapped: column -> the fields it is read from.
-    ignored: fields of the sample that nothing reads, with how many records have them. requests, lines, skipped, repeated,
-    rejected: of the first part (up to 16 MB). with_tokens: requests with input and output counts; estimated: those
-    of them whose counts are estimated.
+    ignored: fields of the sample that nothing reads, with how many records have them. requests, lines, skipped,
+    repeated, rejected: of the first part (up to 16 MB). with_tokens: requests with input and output counts; estimated:
+    those of them whose counts are estimated.
     """
 
     name: str

@@ -49,8 +49,8 @@ _TRUNCATED: Final = ("length", "max_tokens", "max_output_tokens", "MAX_TOKENS")
 
 @dataclass(frozen=True)
 class Settings:
-    """What a tally depends on; two usages merge only when these agree. ids: what tells the salt of hashed ids apart from
-    others, None where no id is hashed."""
+    """What a tally depends on; two usages merge only when these agree. ids: tells the salt of hashed ids from others,
+    None where no id is hashed."""
 
     edges: tuple[int, ...] = ()
     slots: tuple[int, ...] = (0,)
@@ -316,8 +316,8 @@ def check_size(cells: pl.DataFrame, settings: Settings) -> None:
 def _same_settings(a: Settings, b: Settings) -> None:
     if a.ids != b.ids:
         raise InputError(
-            "usage with ids hashed with different salts, or with some hashed and some not, cannot be merged: the same user "
-            "would count as two. Tally the logs again with one --salt (ROUTECOST_SALT)."
+            "usage with ids hashed with different salts, or with some hashed and some not, cannot be merged: the same "
+            "user would count as two. Tally the logs again with one --salt (ROUTECOST_SALT)."
         )
     for name in ("edges", "slots", "by", "unit", "salt", "rules", "group_features"):
         left, right = getattr(a, name), getattr(b, name)

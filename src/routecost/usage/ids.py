@@ -71,6 +71,6 @@ def machine_salt() -> str:
         return made
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{path}: the salt for ids cannot be read or kept ({error}). Give one with --salt or ROUTECOST_SALT, or keep "
-            "ids as they are with --plain-ids."
+            f"{path}: the salt for ids cannot be read or kept ({error}). Give one with --salt or ROUTECOST_SALT, or "
+            "keep ids as they are with --plain-ids."
         ) from error

@@ -44,7 +44,7 @@ DIALECT = Dialect(
     signature="`custom_id` beside `result.type` (succeeded, errored, canceled, expired)",
     matches=_matches,
     reading=_reading,
-    carries="tokens, cache reads and writes, the batch price; prompts from the request file in the same folder; no times",
+    carries="tokens, cache reads and writes, the batch price; prompts from the requests in the same folder; no times",
 )
 REQUESTS = Dialect(
     name="anthropic-batch-requests",

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from routecost.logs.dialects.pairs import failed, request_fields, response_fields
+from routecost.logs.dialects.shapes import integer
 from routecost.logs.fields import (
     OURS,
     REPEATED,
@@ -33,7 +34,7 @@ from routecost.logs.fields import (
 )
 
 _CATEGORIES: Final = ("RequestResponse", "AzureOpenAIRequestUsage")
-_TICKS_A_MS: Final = 10_000
+_TICKS_A_US: Final = 10
 _YEAR_1: Final = dt.datetime(1, 1, 1, tzinfo=dt.UTC)
 
 
@@ -48,7 +49,7 @@ def _diagnostic(records: Iterable[Numbered]) -> Iterator[Numbered]:
         inside = opened(record.get("properties")) or {}
         code = whole(record.get("resultSignature"))
         streamed = find(inside, "streamType")
-        begun = whole(find(inside, "requestTime"))
+        begun = integer(find(inside, "requestTime"))
         yield (
             n,
             {
@@ -68,7 +69,7 @@ def _diagnostic(records: Iterable[Numbered]) -> Iterator[Numbered]:
 def _moment(ticks: int) -> str | None:
     """A moment of .NET: ticks of 100 ns since the year 1."""
     try:
-        return (_YEAR_1 + dt.timedelta(milliseconds=ticks / _TICKS_A_MS)).isoformat()
+        return (_YEAR_1 + dt.timedelta(microseconds=ticks // _TICKS_A_US)).isoformat()
     except OverflowError:
         return None
 

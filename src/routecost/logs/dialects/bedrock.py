@@ -91,7 +91,7 @@ DIALECT = Dialect(
     signature="`schemaType: ModelInvocationLog`",
     matches=_matches,
     reading=lambda _: Reading(OURS, unpack=_unpack),
-    carries="tokens, cached tokens, prompts unless too large or switched off, latency of Converse and of streams; no cost",
+    carries="tokens, cached tokens, prompts unless switched off, latency of Converse and of streams; no cost",
     reads=(
         *(
             "requestId",

@@ -122,7 +122,8 @@ def _feedback(record: Record) -> float | None:
 DIALECT = Dialect(
     name="langfuse",
     title="Langfuse observations (UI, events and blob-storage exports)",
-    signature="`traceId`, `type`, `startTime` and `usageDetails`, or `trace_id`, `usage_details` and `provided_model_name`",
+    signature="`traceId`, `type`, `startTime` and `usageDetails`, or `trace_id`, `usage_details` and "
+    "`provided_model_name`",
     matches=_matches,
     reading=lambda _: Reading(OURS, unpack=_unpack),
     carries="tokens, cached tokens, cost, latency, prompts, users, feedback",

@@ -123,13 +123,20 @@ def _table(_: Sequence[Record]) -> Reading:
                 streamed,
             ),
             # a stored request that does not say `stream` was not one
-            "stream": made(lambda stream, model: pl.coalesce(stream, pl.when(model.is_not_null()).then(pl.lit(False))), streamed, asked),
-            "status": status(text("status", "metadata.status").map(lambda value: value.fill_null("success") != "failure")),
+            "stream": made(
+                lambda stream, model: pl.coalesce(stream, pl.when(model.is_not_null()).then(pl.lit(False))),
+                streamed, asked,
+            ),
+            "status": status(
+                text("status", "metadata.status").map(lambda value: value.fill_null("success") != "failure")
+            ),
             "user_id": text("end_user", "user"),
             "session_id": text("session_id"),
             "project": meta["project"] | text("team_id"),
             "feature": meta["feature"] | first_tag("request_tags", without=_AUTOMATIC),
-            "gateway_cache_hit": text("cache_hit").map(lambda hit: hit.str.to_lowercase().replace_strict(_HIT, default=None, return_dtype=pl.Boolean)),
+            "gateway_cache_hit": text("cache_hit").map(
+                lambda hit: hit.str.to_lowercase().replace_strict(_HIT, default=None, return_dtype=pl.Boolean)
+            ),
         }
     )  # fmt: skip
 
@@ -147,7 +154,8 @@ def _milliseconds(start: pl.Expr, end: pl.Expr) -> pl.Expr:
 PAYLOAD = Dialect(
     name="litellm",
     title="LiteLLM StandardLoggingPayload (s3, gcs and generic loggers)",
-    signature="`startTime`, `endTime`, `call_type` and `custom_llm_provider` with `response_cost` or `model_map_information`",
+    signature="`startTime`, `endTime`, `call_type` and `custom_llm_provider` with `response_cost` or "
+    "`model_map_information`",
     matches=lambda record: (
         has("startTime", "endTime", "call_type", "custom_llm_provider")(record)
         and ("response_cost" in record or "model_map_information" in record)

@@ -240,6 +240,6 @@ DIALECT = Dialect(
     signature="`resourceSpans` (or `resourceLogs`, `resourceMetrics`)",
     matches=lambda record: any(key in record for key in _CONTAINERS),
     reading=lambda _: Reading(OURS, unpack=_unpack),
-    carries="tokens, cached tokens, latency, prompts where content is captured, users, sessions; a cost from some senders",
+    carries="tokens, cached tokens, latency, prompts where content is captured, users, sessions; seldom a cost",
     reads=_CONTAINERS,
 )

@@ -103,5 +103,5 @@ DIALECT = Dialect(
     signature="`ai_org` or `ai_model`, with `req_units` or `request_tokens`, and `response_time`",
     matches=_matches,
     reading=_reading,
-    carries="tokens, cached tokens from bodies, cost, latency, users, gateway cache hits; prompts unless bodies are denied",
+    carries="tokens, cached tokens from bodies, cost, latency, users, gateway cache hits; prompts with bodies",
 )
