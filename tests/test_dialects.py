@@ -337,6 +337,30 @@ def test_ids_that_stand_in_two_files_count_once(cli: Run, tmp_path: Path) -> Non
     assert once["cost_usd"] == twice["cost_usd"]
 
 
+@pytest.mark.parametrize("retimed", [True, False])
+def test_a_spawned_session_counts_its_parents_history_once(cli: Run, tmp_path: Path, *, retimed: bool) -> None:
+    parent = [json.loads(line) for line in (OURS / "codex.jsonl").read_text().splitlines()]
+    named = parent[0]["payload"]["id"]
+    (tmp_path / "parent.jsonl").write_text("".join(json.dumps(r) + "\n" for r in parent))
+    source = {"subagent": {"thread_spawn": {"parent_thread_id": named}}}
+    meta = {"id": "child", "source": source, "model_provider": "openai"}
+    begun = "2026-04-01T00:00:00"
+    history = [{**r, "timestamp": f"{begun}.100Z"} if retimed else r for r in parent]
+    last = [r for r in parent if r["payload"].get("type") == "token_count" and r["payload"]["info"]][-1]
+    own = json.loads(json.dumps(last))
+    own["timestamp"] = "2026-04-01T00:00:09.000Z"
+    for usage in own["payload"]["info"]["total_token_usage"], own["payload"]["info"]["last_token_usage"]:
+        usage["output_tokens"] += 7
+        usage["total_tokens"] += 7
+    child = [{"timestamp": f"{begun}.000Z", "type": "session_meta", "payload": meta}, *history, own]
+    (tmp_path / "child.jsonl").write_text("".join(json.dumps(r) + "\n" for r in child))
+    alone = analysis(cli, tmp_path / "parent.jsonl")["input"]["requests"]
+    assert analysis(cli, tmp_path / "child.jsonl")["input"]["requests"] == alone + 1
+    both = analysis(cli, tmp_path)
+    assert both["input"]["requests"] == alone + 1
+    assert both["input"]["duplicates"] == alone
+
+
 def test_missing_counts_are_estimated_and_said(cli: Run) -> None:
     chat = OURS / "pairs-openai-chat.jsonl"
     run = cli("analyze", chat)

@@ -89,8 +89,8 @@ class Layout:
     numeric: their top-level fields that held only numbers in the sample (JSON).
     decimal_comma, day_first: how a spreadsheet wrote amounts, and days with slashes (None: the sample does not tell).
     dialect, reading: of a log that is not flat, in place of `fields`. typed: what of its sample Polars reads by the
-    types of its leaves (messages have several shapes). usual: the keys that its sample has. joined: the requests that its
-    records answer. estimates: whether missing counts are estimated.
+    types of its leaves (messages have several shapes). usual: the keys that its sample has. joined: the requests that
+    its records answer. estimates: whether missing counts are estimated.
     """
 
     fields: Mapping[str, tuple[str, ...]]

@@ -6,7 +6,7 @@ rust adapters claude and codex; daaain/claude-code-log models.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from routecost.logs.dialects.shapes import mapping
@@ -104,8 +104,39 @@ def _is_codex(record: Record) -> bool:
     return record.get("type") in _CODEX and "payload" in record
 
 
+def _parent(meta: Mapping[str, Any]) -> str | None:
+    """The session that a session was forked from, or spawned by."""
+    found = first(meta, "forked_from_id", "source.subagent.thread_spawn.parent_thread_id", "parent_thread_id")
+    return str(found) if found is not None else None
+
+
+def _is_replay(records: Iterable[Numbered]) -> Callable[[Any], bool]:
+    """Whether a count of tokens at a moment is of a parent's history, which a spawned or forked session begins with.
+
+    Some versions keep the moments of the parent, which are before the session's own; others give all of the history
+    the second of the copying.
+    """
+    moments = [
+        str(record.get("timestamp"))
+        for _, record in records
+        if isinstance(find(record, "payload.info.total_token_usage"), Mapping)
+    ]
+    begun = next((str(r.get("timestamp")) for _, r in records if r.get("type") == "session_meta"), "")
+    copied = moments[0][:_SECOND] if len(moments) > 1 and moments[0][:_SECOND] == moments[1][:_SECOND] else None
+    return lambda moment: str(moment) < begun or str(moment)[:_SECOND] == copied
+
+
+# Digits of an ISO moment to the second.
+_SECOND: Final = 19
+
+
 def _codex(records: Iterable[Numbered]) -> Iterator[Numbered]:
-    """One call a count of tokens whose cumulative total is new."""
+    """One call a count of tokens whose cumulative total is new. What a session repeats of its parent has the parent's
+    ids, so that it counts once whether or not the parent's file is there."""
+    records = list(records)
+    parent: str | None = None
+    replayed = _is_replay(records)
+    copies = 0
     session, model, cwd, system = "", None, None, None
     provider: Any = "openai"
     said: list[str] = []
@@ -120,6 +151,7 @@ def _codex(records: Iterable[Numbered]) -> Iterator[Numbered]:
             session = str(first(payload, "id", "session_id") or "")
             cwd, provider = payload.get("cwd"), payload.get("model_provider") or "openai"
             system = first(payload, "base_instructions.text", "instructions")
+            parent = _parent(payload)
         elif kind == "turn_context":
             model, cwd = payload.get("model") or model, payload.get("cwd") or cwd
         elif kind == "response_item" and inner == "message" and payload.get("role") == "user":
@@ -138,12 +170,18 @@ def _codex(records: Iterable[Numbered]) -> Iterator[Numbered]:
                 k: (whole(v) or 0) - (whole(total.get(k)) or 0) for k, v in now.items()
             }
             total = now
-            calls += 1
+            owner = session
+            if parent is not None and replayed(record.get("timestamp")):
+                copies += 1
+                owner, place = parent, copies
+            else:
+                calls += 1
+                place = calls
             yield (
                 n,
                 {
                     "": {**payload, "cwd": cwd},
-                    "request_id": f"{session}#{calls}" if session else None,
+                    "request_id": f"{owner}#{place}" if owner else None,
                     "ts": record.get("timestamp"),
                     "provider": provider,
                     "model": first(info, "model") or model,
@@ -157,7 +195,7 @@ def _codex(records: Iterable[Numbered]) -> Iterator[Numbered]:
                     "reasoning_tokens": used.get("reasoning_output_tokens"),
                     "total_tokens": used.get("total_tokens"),
                     "status": "ok",
-                    "session_id": session or None,
+                    "session_id": owner or None,
                     "feature": cwd,
                 },
             )
