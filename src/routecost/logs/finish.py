@@ -8,7 +8,7 @@ from typing import Final
 import polars as pl
 
 from routecost.logs import estimate
-from routecost.logs.messages import speech, words
+from routecost.logs.messages import images, speech, words
 
 # Lower-cased names by which logs know a provider, and the one that we use.
 _KNOWN_AS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -122,15 +122,20 @@ def named(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     return frame.with_columns(provider=pl.coalesce(known, inferred))
 
 
-def spoken(frame: pl.DataFrame, *, all_text: bool = True) -> pl.DataFrame:
-    """Text columns from messages, system, tools and response_format, as far as there are any; `said` is all text."""
+def spoken(frame: pl.DataFrame, *, texts: bool = True, all_text: bool = True) -> pl.DataFrame:
+    """Text columns from messages, system, tools and response_format, as far as there are any; `said` is all text.
+
+    Without `texts` only what a request needs (tools, images, JSON) is told.
+    """
     have = set(frame.columns)
     height = frame.height
     nothing = pl.Series([None], dtype=pl.String).new_from_index(0, height)
     added: dict[str, pl.Series] = {}
     vision = pl.Series([False]).new_from_index(0, height)
     said = [words(frame[c]) for c in ("system", "prompt", "tools") if c in have and all_text]
-    if "messages" in have:
+    if "messages" in have and not texts:
+        vision = images(frame["messages"])
+    elif "messages" in have:
         from_messages = speech(frame["messages"], said=all_text)
         vision = from_messages["vision"]
         if all_text:
@@ -158,10 +163,10 @@ def spoken(frame: pl.DataFrame, *, all_text: bool = True) -> pl.DataFrame:
     added["needs"] = frame.select(pl.when(joined != "").then(joined).alias("needs"))["needs"]
     if "needs" in have:
         added["needs"] = frame["needs"].zip_with(frame["needs"].is_not_null(), added["needs"])
-    texts = [text for text in said if text.null_count() < height]
-    together = pl.select(pl.concat_str(*texts, separator="\n", ignore_nulls=True)).to_series() if texts else nothing
-    if texts:
-        empty = pl.select(pl.all_horizontal(*(pl.lit(text).is_null() for text in texts))).to_series()
+    some = [text for text in said if text.null_count() < height]
+    together = pl.select(pl.concat_str(*some, separator="\n", ignore_nulls=True)).to_series() if some else nothing
+    if some:
+        empty = pl.select(pl.all_horizontal(*(pl.lit(text).is_null() for text in some))).to_series()
         together = together.set(empty, None)
     frame = frame.with_columns(said=together, vision=vision, **added)
     return frame.drop([c for c in ("messages", "tools", "response_format") if c in have])

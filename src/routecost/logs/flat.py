@@ -386,7 +386,8 @@ def _json_type(column: str, path: tuple[str, ...], layout: Layout) -> pl.DataTyp
 
 def canonical(raw: pl.DataFrame, layout: Layout, columns: Sequence[str]) -> pl.DataFrame:
     """Records as requests: `columns` of schema.REQUEST with their types, the extra raw fields as text under `raw:NAME`,
-    and `reject`, the reason why a record is not a request (null when it is)."""
+    and `reject`, the reason why a record is not a request (null when it is). Of a dialect, texts and needs are as they
+    shall be."""
     out: dict[str, pl.Series] = {}
     reject = _nulls("reject", pl.String(), raw.height)
     for column, name, values in _values(raw, layout, columns):
@@ -401,9 +402,9 @@ def canonical(raw: pl.DataFrame, layout: Layout, columns: Sequence[str]) -> pl.D
             out[column] = _status(values)
         elif column == "feedback":
             out[column] = _feedback(values, layout)
-        elif column == "needs":
+        elif column == "needs" and layout.dialect is None:
             out[column] = _needs(values)
-        elif column in ("prompt", "system", "previous_prompt", "response_text"):
+        elif column in ("prompt", "system", "previous_prompt", "response_text") and layout.dialect is None:
             out[column] = _plain(_speech(_text(values)), pl.String(), layout)
         else:
             out[column] = _plain(values, REQUEST.get(column) or EXTRA_TARGETS[column], layout)

@@ -22,6 +22,7 @@ from routecost.logs.messages import words
 from routecost.schema import REQUEST, TOKEN_KINDS
 
 _SPOKEN: Final = ("prompt", "system", "previous_prompt", "n_messages", "needs", "tokens_estimated")
+_TEXTS: Final = ("prompt", "system", "previous_prompt", "n_messages")
 _SPOKEN_FROM: Final = (
     "messages",
     "prompt",
@@ -372,7 +373,8 @@ def requests(
     made = _typed(made)
     if set(columns) & set(_SPOKEN):
         # the text of all is only needed to count tokens
-        made = finish.spoken(made, all_text="response_text" in fields or layout.reading.unpack is not None)
+        all_text = "response_text" in fields or layout.reading.unpack is not None
+        made = finish.spoken(made, texts=all_text or bool(set(columns) & set(_TEXTS)), all_text=all_text)
     if layout.joined is not None:
         made = layout.joined.onto(made)
     made = finish.named(made, columns)
@@ -393,7 +395,9 @@ def requests(
             if lacking:
                 made = finish.estimated(made)
     identity = Layout(
-        fields={c: (c,) for c in made.columns if c in REQUEST}, extra=tuple(f"raw:{p}" for p in layout.extra)
+        fields={c: (c,) for c in made.columns if c in REQUEST},
+        extra=tuple(f"raw:{p}" for p in layout.extra),
+        dialect=layout.dialect,
     )
     final = canonical(made, identity, columns)
     final = final.rename({f"raw:raw:{p}": f"raw:{p}" for p in layout.extra}).with_columns(made["row"])

@@ -52,6 +52,24 @@ def speech(messages: pl.Series, *, said: bool = True) -> pl.DataFrame:
     return pl.DataFrame(found)
 
 
+def images(messages: pl.Series) -> pl.Series:
+    """Whether the messages of each row have an image: all that is needed of them where no text is."""
+    height = messages.len()
+    seen = pl.Series([False]).new_from_index(0, height)
+    inside = messages.explode(empty_as_null=False, keep_nulls=False)
+    texts = [inside.struct.field(name) for name in ("content", "parts")]
+    nested = [text.str.contains(_LIST).fill_null(False) for text in texts]
+    if not any(found.any() for found in nested):
+        return seen
+    rows = pl.int_range(height, eager=True, dtype=pl.UInt32)
+    row = rows.repeat_by(messages.list.len().fill_null(0)).explode(empty_as_null=False)
+    for text, found in zip(texts, nested, strict=True):
+        at = found.arg_true()
+        image = pl.Series([_of_json(value)[1] for value in text.gather(at)], dtype=pl.Boolean)
+        seen = seen.scatter(row.gather(at).filter(image).unique(), True)
+    return seen
+
+
 def _users(row: pl.Series, text: pl.Series, at: pl.Series, height: int) -> dict[str, pl.Series]:
     """The last of the user's texts in each row, and the one before."""
     mine, following = row.gather(at), row.gather(at).shift(-1)
