@@ -3,8 +3,8 @@
     python bench/dialects.py [--rows 200000 --rows 800000] [--runs 5] [--data bench/data] [--write]
 
 OpenAI chat pairs and LiteLLM payloads, with messages of several turns, tools and whole answers. `bare` sums what
-`analyze` reads of them (of text, the byte lengths); `bare, counts alone` sums the token counts only. With task labels in
-the metadata the classifier has nothing to do; without, every prompt is classified. --write keeps the tables in
+`analyze` reads of them (of text, the byte lengths); `bare, counts alone` sums the token counts only. With task labels
+in the metadata the classifier has nothing to do; without, every prompt is classified. --write keeps the tables in
 bench/DIALECTS.md. Times are medians, ratios medians pair by pair, memory the peak of RssAnon.
 """
 
@@ -265,7 +265,7 @@ def main() -> None:
         return
     routecost = str(Path(sys.executable).with_name("routecost"))
     lines = [
-        "| log | bare, s | analyze, s | ratio (min - max) | to bare, counts alone | analyze CPU, s | peak RssAnon, MB |",
+        "| log | bare, s | analyze, s | ratio (min - max) | to bare, counts alone | analyze CPU, s | RssAnon, MB |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     print("\n".join(lines), flush=True)
@@ -300,8 +300,8 @@ def write(lines: list[str], rows: list[int], runs: int) -> None:
         "",
         f"`python bench/dialects.py {sizes} --runs {runs} --write` on {machine}.",
         "",
-        "Whole processes in turn, page cache warm; medians, and ratios pair by pair. `bare` is a Polars scan that sums the",
-        "leaves that `analyze` reads (of text, its bytes); `counts alone` sums only the token counts.",
+        "Whole processes in turn, page cache warm; medians, and ratios pair by pair. `bare` is a Polars scan that sums",
+        "the leaves that `analyze` reads (of text, its bytes); `counts alone` sums only the token counts.",
         "",
         *lines,
         "",

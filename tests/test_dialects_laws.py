@@ -266,7 +266,7 @@ def layouts(source: logs.Source, name: str) -> list[logs.Layout]:
 
 @pytest.mark.parametrize("name", RECORDS)
 def test_the_fast_path_equals_the_slow_one(folder: Path, name: str) -> None:
-    @examples(40)
+    @examples(30)
     @given(st.lists(RECORDS[name], min_size=1, max_size=4))
     def law(records: list[dict[str, Any]]) -> None:
         source = written(folder, records)
@@ -295,7 +295,7 @@ def changed(record: Mapping[str, Any], at: Sequence[str], value: Any) -> dict[st
 
 @pytest.mark.parametrize("name", RECORDS)
 def test_a_record_does_not_depend_on_its_neighbours(folder: Path, name: str) -> None:
-    @examples(15)
+    @examples(10)
     @given(st.lists(RECORDS[name], min_size=3, max_size=4), st.permutations(range(5)))
     def law(records: list[dict[str, Any]], order: list[int]) -> None:
         clean = written(folder, records)
@@ -798,7 +798,7 @@ def test_no_record_stops_the_reading(folder: Path, name: str) -> None:
     table = name.endswith((".csv", ".parquet"))
     sound = logs.layout_of(written(folder, records), log_format=dialect)
 
-    @examples(20)
+    @examples(15)
     @given(st.data())
     def law(data: st.DataObject) -> None:
         at = data.draw(st.integers(0, len(records) - 1))

@@ -262,6 +262,13 @@ def find(record: Any, path: str) -> Any:
         value, path = value[key], rest
 
 
+def has_path(record: Any, path: str) -> bool:
+    """Whether a record has a path, be it null."""
+    above, _, last = path.rpartition(".")
+    holder = opened(find(record, above)) if above else record
+    return find(record, path) is not None or (isinstance(holder, Mapping) and last in holder) or path in record
+
+
 def first(record: Any, *paths: str) -> Any:
     """The first value that is there: neither null nor an empty text."""
     for path in paths:

@@ -68,9 +68,11 @@ def guarded(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
     inclusive = pl.col("total_input_tokens").is_not_null()
     plain = total == given + out
     both = (reasoning > 0) & (cached > 0) & (total == given + out + reasoning + cached)
-    reasoning_added = ~plain & (reasoning > 0) & ((total == given + out + reasoning) | (both & inclusive))
+    beside = (reasoning > 0) & (total == given + out + reasoning)
+    reasoning_added = ~plain & (beside | (both & inclusive))
     reasoning_added = reasoning_added.fill_null(False) | (reasoning > out).fill_null(False)
-    cache_added = ~plain & (cached > 0) & ((total == given + out + cached) | both) & inclusive
+    # where both would explain the total alike, one of them is enough
+    cache_added = ~plain & (cached > 0) & ((~beside & (total == given + out + cached)) | both) & inclusive
     cache_added = cache_added.fill_null(False) | (inclusive & (cached > given)).fill_null(False)
     cache_inside = (~inclusive & plain & (cached > 0) & (cached <= given)).fill_null(False)
     frame = frame.with_columns(

@@ -735,7 +735,8 @@ def _words(text: str) -> str:
         said = _said(json.loads(text, strict=False))
     except (ValueError, RecursionError):
         return text
-    return text if said is None else said
+    # JSON may escape half of a pair of surrogates, which is no text
+    return text if said is None else said.encode("utf-8", "replace").decode()
 
 
 def _said(value: Any) -> str | None:

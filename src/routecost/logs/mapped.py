@@ -58,7 +58,7 @@ def targets(layout: Layout, columns: Sequence[str], *, text: bool) -> Fields:
 def leaves(layout: Layout, fields: Fields) -> dict[str, Type]:
     """The paths that fields read, and those of a `--by`."""
     assert layout.reading is not None
-    found: dict[str, Type] = dict.fromkeys(layout.extra, "text")
+    found: dict[str, Type] = {}
     some = [*fields.values(), *([layout.reading.calls] if layout.reading.calls is not None else [])]
     for one in some:
         for path, kind in one.leaves.items():
@@ -68,6 +68,8 @@ def leaves(layout: Layout, fields: Fields) -> dict[str, Type]:
                 f"{path} is read as {before} and as {kind}"
             )
             found[path] = kind if before == kind else "answers"
+    for path in layout.extra:
+        found.setdefault(path, "text")
     return found
 
 
@@ -142,6 +144,34 @@ def flat_leaves(raw: pl.DataFrame, paths: Mapping[str, Type]) -> pl.DataFrame:
     return pl.DataFrame(
         [found[path] if path in found else _absent(path, kind, raw.height) for path, kind in paths.items()]
     )
+
+
+def doubtful(leaves: pl.DataFrame, paths: Mapping[str, Type], *, escapes: bool, any_messages: bool) -> pl.Series:
+    """Rows that Polars' reader may not give as they are meant: true where a message has no role (some say it another
+    way), null where nested values became text, which is wrong if they have a backslash in them (escapes: some have)."""
+    height = leaves.height
+    rows = pl.int_range(height, eager=True, dtype=pl.UInt32)
+    found = pl.Series([False]).new_from_index(0, height)
+    for path, kind in paths.items():
+        values = leaves[path]
+        if kind == "text" and escapes:
+            found = found.set(values.str.contains(_NESTED).fill_null(False), None)
+        elif kind == "messages" and any_messages:
+            found = found.set(values.is_not_null(), None) if escapes else found
+        elif kind == "messages" and values.null_count() < height:
+            inside = values.explode(empty_as_null=False, keep_nulls=False)
+            role, content = inside.struct.field("role"), inside.struct.field("content")
+            nested = content.str.contains(_NESTED).fill_null(False) if escapes else role.is_null()
+            if not role.null_count() and not nested.any():
+                continue
+            row = rows.repeat_by(values.list.len().fill_null(0)).explode(empty_as_null=False)
+            if escapes:
+                found = found.scatter(row.filter(nested).unique(), None)
+            found = found.scatter(row.filter(role.is_null()).unique(), True)
+    return found
+
+
+_NESTED: Final = r"^\s*[\[{]"
 
 
 def _absent(path: str, kind: Type, height: int) -> pl.Series:
@@ -280,15 +310,23 @@ def _says_nothing(value: Any) -> bool:
 def _text(value: Any) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
+    if isinstance(value, float):
+        # whole numbers as Polars writes them
+        return None if not math.isfinite(value) else str(int(value)) if value == int(value) else repr(value)
     if isinstance(value, dt.datetime | dt.date):
         return value.isoformat()
     if isinstance(value, decimal.Decimal):
         return str(value)
     if isinstance(value, bytes):
         return value.decode(errors="replace")
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return _json(value)
+
+
+def _json(value: Any) -> str | None:
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str)
+    except RecursionError:
+        return None
 
 
 def _number(value: Any) -> float | None:
@@ -316,7 +354,7 @@ def _choices(value: Any) -> list[dict[str, Any]] | None:
         message = item.get("message")
         content = message.get("content") if isinstance(message, Mapping) else None
         if content is not None and not isinstance(content, str):
-            content = json.dumps(content, ensure_ascii=False, default=str)
+            content = _json(content)
         said = item.get("text")
         found.append(
             {
@@ -356,7 +394,7 @@ def requests(
     made = (
         found.select(
             *(one.expr.alias(target) for target, one in fields.items()),
-            *(pl.col(path).alias(f"raw:{path}") for path in layout.extra),
+            *(pl.col(path).cast(pl.String).alias(f"raw:{path}") for path in layout.extra),
             *([calls.expr.alias("_call")] if calls is not None else []),
         )
         if found.width or found.height
@@ -478,6 +516,7 @@ __all__ = [
     "Usual",
     "asked",
     "asking",
+    "doubtful",
     "flat_leaves",
     "frame_leaves",
     "leaves",

@@ -292,7 +292,8 @@ def _normal(item: Any) -> dict[str, str | None] | None:
     if isinstance(item, str):
         return _message("user", item)
     if not isinstance(item, Mapping):
-        return None
+        # it is a message, whatever it says
+        return _message(None, None)
     if "kwargs" in item and isinstance(item["kwargs"], Mapping):
         # LangChain: {"lc": 1, "id": [..., "HumanMessage"], "kwargs": {"content": ...}}
         name = str(item["id"][-1]) if isinstance(item.get("id"), list) and item["id"] else ""

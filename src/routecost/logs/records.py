@@ -18,7 +18,7 @@ import polars as pl
 
 from routecost.errors import InputError, did_you_mean
 from routecost.logs import dialects, mapped
-from routecost.logs.fields import Dialect, Reading, Type, find
+from routecost.logs.fields import Dialect, Reading, Type, has_path
 from routecost.logs.files import (
     CHUNK_BYTES,
     DamagedError,
@@ -174,8 +174,11 @@ def _dialect_layout(
     extra = tuple(c for c in extra if c not in REQUEST)
     layout = Layout({}, extra=extra, dialect=dialect, reading=reading, estimates=estimates)
     shown = [r for _, r in reading.unpack(enumerate(records))] if reading.unpack is not None else records
+    lists = {p for one in reading.fields.values() for p, kind in one.leaves.items() if kind in ("messages", "choices")}
     for path in extra:
-        if shown and not any(find(r, path) is not None or find(r.get("", {}), path) is not None for r in shown):
+        if path in lists:
+            raise InputError(f"{source.name}: {path} is a list: there is no grouping by it. Name a text or a number.")
+        if shown and not any(has_path(r.get("", r), path) for r in shown):
             seen = sorted({key for record in records for key in record})
             near = did_you_mean(path, [*REQUEST, *seen])
             raise InputError(f"{source.name}: no field {path!r} to group by.{near} Fields seen: {', '.join(seen)}.")
@@ -965,13 +968,22 @@ def _dialect_json(data: bytes, layout: Layout, columns: Sequence[str]) -> Parsed
         return _texts(_json_lines(data) if lines is None else lines, at)
 
     def typed(paths: Mapping[str, Type]) -> _Found | None:
+        nonlocal lines
         some = layout.usual.among(paths, data) if layout.usual is not None else paths
         for any_messages in {"all": (False, True), "but messages": (True,), "nothing": ()}[layout.typed]:
             types = mapped.schema(some, any_messages=any_messages)
             raw = _read_json(data, types) if types is not None else None
-            if raw is not None:
-                rows = pl.int_range(raw.height, eager=True)
-                return _Found(mapped.flat_leaves(raw, paths), rows, (), raw.height, 0, text)
+            if raw is None:
+                continue
+            leaves = mapped.flat_leaves(raw, paths)
+            doubtful = mapped.doubtful(leaves, paths, escapes=_ESCAPED in data, any_messages=any_messages)
+            if doubtful.null_count() or doubtful.any():
+                lines = _json_lines(data)
+                again = _reread(leaves, doubtful, lines, paths)
+                if again is None:
+                    return None
+                leaves = again
+            return _Found(leaves, pl.int_range(raw.height, eager=True), (), raw.height, 0, text)
         return None
 
     def loose(paths: Mapping[str, Type]) -> _Found:
@@ -991,6 +1003,34 @@ def _dialect_json(data: bytes, layout: Layout, columns: Sequence[str]) -> Parsed
         return _without(found, wrong)
 
     return _finished(lambda paths: typed(paths) or loose(paths), layout, columns)
+
+
+# A backslash in a text: Polars does not escape it again in the JSON text that it makes of nested values.
+_ESCAPED: Final = b"\\\\"
+
+
+def _reread(
+    leaves: pl.DataFrame, doubtful: pl.Series, lines: Sequence[bytes], paths: Mapping[str, Type]
+) -> pl.DataFrame | None:
+    """Leaves with the rows that Polars may not read as they are meant read anew; None where that is not possible.
+
+    doubtful: null where a row is so only if its line has a backslash in a text.
+    """
+    if len(lines) != leaves.height:
+        return None
+    at = [n for n, sure in enumerate(doubtful) if sure or (sure is None and _ESCAPED in lines[n])]
+    if not at:
+        return leaves
+    try:
+        records = [orjson.loads(lines[n]) for n in at]
+    except ValueError:
+        return None
+    again, wrong = mapped.record_leaves(records, paths)
+    if wrong:
+        return None
+    place = pl.Series("_at", at, pl.UInt32)
+    kept = leaves.with_row_index("_at").filter(~pl.col("_at").is_in(place.implode()))
+    return pl.concat([kept, again.insert_column(0, place)]).sort("_at").drop("_at")
 
 
 def _json_records(

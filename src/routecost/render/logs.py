@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
@@ -142,7 +143,12 @@ def _shown(column: str, value: Any, *, show_text: bool) -> str | None:
         return None
     if column in HIDDEN and not show_text:
         return f"({len(value):,} characters)"
-    text = value.isoformat() if hasattr(value, "isoformat") else str(value)
+    if isinstance(value, dt.datetime):
+        text = value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    elif isinstance(value, bool):
+        text = "yes" if value else "no"
+    else:
+        text = f"{value:,}" if isinstance(value, int) else f"{value:,g}" if isinstance(value, float) else str(value)
     text = " ".join(text.split())
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
