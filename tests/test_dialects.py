@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 import pytest
 import yaml
+from polars.testing import assert_frame_equal
 
 from conftest import Run
 from routecost import logs
@@ -162,6 +163,30 @@ def test_shared_sample_is_mapped_field_by_field(name: str) -> None:
     assert {layout.dialect.name for layout in opened.layouts if layout.dialect} == {FORMAT.get(name, name)}
     found = [d for row, w in matched(got, want) for d in differences(totals(row), w)]
     assert found == []
+
+
+LINES = sorted(p.stem for p in OURS.glob("*.jsonl") if p.stem not in ("otel", "codex", "claude-code", "mooncake"))
+
+
+@pytest.mark.parametrize("container", ["array.json", "table.csv", "table.parquet"])
+@pytest.mark.parametrize("name", [n for n in LINES if not n.startswith(("openai-batch", "anthropic-batch"))])
+def test_the_container_makes_no_difference(tmp_path: Path, name: str, container: str) -> None:
+    """JSON lines, an array of several lines, and tables whose cells hold JSON, as exports of databases do."""
+    lines = OURS / f"{name}.jsonl"
+    records = lines_of(lines)
+    path = tmp_path / container
+    if container == "array.json":
+        path.write_text(json.dumps(records, indent=1))
+    else:
+        names = dict.fromkeys(key for record in records for key in record)
+        cells = {key: [cell(record.get(key)) for record in records] for key in names}
+        table = pl.DataFrame({key: pl.Series(key, values, pl.String) for key, values in cells.items()})
+        table.write_csv(path) if container == "table.csv" else table.write_parquet(path)
+    assert_frame_equal(read([str(path)])[0], read([str(lines)])[0])
+
+
+def cell(value: Any) -> str | None:
+    return value if isinstance(value, str) or value is None else json.dumps(value)
 
 
 # --- costs, by hand ---------------------------------------------------------------------------------------------------
@@ -370,6 +395,32 @@ def test_missing_counts_are_estimated_and_said(cli: Run) -> None:
     assert 0 < data["estimated_share"] < 0.1
     refused = analysis(cli, chat, "--no-estimates")["coverage"]
     assert (refused["estimated"], refused["priced"]) == (0, data["priced"] - 1)
+
+
+def test_the_events_of_a_stream_are_one_answer(tmp_path: Path) -> None:
+    events = [
+        {"type": "message_start", "message": {"id": "msg_1", "model": "claude-haiku-4-5", "usage": {
+            "input_tokens": 12, "cache_read_input_tokens": 300, "output_tokens": 1}}},
+        {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "It is "}},
+        {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "open."}},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 9}},
+    ]  # fmt: skip
+    request = {"model": "claude-haiku-4-5", "stream": True, "messages": [{"role": "user", "content": "Open today?"}]}
+    log = tmp_path / "a.jsonl"
+    log.write_text(json.dumps({"request": request, "response": events}) + "\n")
+    (row,) = read([str(log)])[0].to_dicts()
+    got = {
+        k: row[k] for k in ("request_id", "provider", "input_tokens", "cache_read_tokens", "output_tokens", "stream")
+    }
+    assert got == {
+        "request_id": "msg_1",
+        "provider": "anthropic",
+        "input_tokens": 12,
+        "cache_read_tokens": 300,
+        "output_tokens": 9,
+        "stream": True,
+    }
+    assert row["finish_reason"] == "end_turn"
 
 
 def test_a_flat_log_of_texts_alone_has_a_bill(cli: Run, tmp_path: Path) -> None:

@@ -435,7 +435,7 @@ def _why_unpriced(coverage: Coverage) -> str:
     if max(coverage.reasons, key=lambda reason: coverage.reasons[reason]) in ("no_tokens", "no_model"):
         return (
             "Most lack token counts or a model. If the log has them under other names, say so in a field map (--map "
-            "FILE); if all of it ran on one model, the map's constants can say that."
+            "FILE); if all of it ran on one model, name that with --base-model."
         )
     return "The reasons are under `Without a price` above; an overlay (--pricing FILE) can give the prices."
 

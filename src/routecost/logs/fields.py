@@ -13,12 +13,14 @@ from typing import Any, Final, Literal
 
 import polars as pl
 
-Type = Literal["text", "count", "number", "flag", "messages", "choices", "answers"]
+Type = Literal["text", "json", "count", "number", "flag", "messages", "choices", "answers"]
 
 # Messages as role and content; a content that is no text is JSON. Some providers say `parts`.
 MESSAGES: Final = pl.List(pl.Struct({"role": pl.String(), "content": pl.String(), "parts": pl.String()}))
 TYPES: Final[Mapping[Type, pl.DataType]] = {
     "text": pl.String(),
+    # an object or list of which no text is taken, only whether it is there and what keys it names
+    "json": pl.String(),
     "count": pl.Int64(),
     "number": pl.Float64(),
     "flag": pl.Boolean(),
@@ -58,7 +60,7 @@ Fields = Mapping[str, Field]
 
 @dataclass(frozen=True)
 class Reading:
-    """How the records of one file are read: the fields by target, which records are calls (null counts as no), and
+    """How the records of one file are read: the fields by target, which records are calls (null counts as yes), and
     what turns records into those that the fields are of (merging lines of a session, opening a container)."""
 
     fields: Fields
@@ -89,7 +91,7 @@ class Dialect:
 
 def _first(kind: Type, paths: Sequence[str]) -> Field:
     columns = [pl.col(path) for path in paths]
-    if kind == "text":
+    if kind in ("text", "json"):
         # an empty text says nothing
         columns = [pl.when(column != "").then(column) for column in columns]
     return Field(dict.fromkeys(paths, kind), columns[0] if len(columns) == 1 else pl.coalesce(columns))
@@ -98,6 +100,11 @@ def _first(kind: Type, paths: Sequence[str]) -> Field:
 def text(*paths: str) -> Field:
     """The first text that is there and not empty."""
     return _first("text", paths)
+
+
+def nested(*paths: str) -> Field:
+    """The first object or list that is there, as JSON: to tell that it is, and what keys it has."""
+    return _first("json", paths)
 
 
 def verbatim(path: str) -> Field:

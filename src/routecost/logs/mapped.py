@@ -154,14 +154,14 @@ def doubtful(leaves: pl.DataFrame, paths: Mapping[str, Type], *, escapes: bool, 
     found = pl.Series([False]).new_from_index(0, height)
     for path, kind in paths.items():
         values = leaves[path]
-        if kind == "text" and escapes:
-            found = found.set(values.str.contains(_NESTED).fill_null(False), None)
+        if kind == "text" and escapes and values.null_count() < height:
+            found = found.set((values.str.starts_with("[") | values.str.starts_with("{")).fill_null(False), None)
         elif kind == "messages" and any_messages:
             found = found.set(values.is_not_null(), None) if escapes else found
         elif kind == "messages" and values.null_count() < height:
             inside = values.explode(empty_as_null=False, keep_nulls=False)
             role, content = inside.struct.field("role"), inside.struct.field("content")
-            nested = content.str.contains(_NESTED).fill_null(False) if escapes else role.is_null()
+            nested = content.str.starts_with("[").fill_null(False) if escapes else role.is_null()
             if not role.null_count() and not nested.any():
                 continue
             row = rows.repeat_by(values.list.len().fill_null(0)).explode(empty_as_null=False)
@@ -169,9 +169,6 @@ def doubtful(leaves: pl.DataFrame, paths: Mapping[str, Type], *, escapes: bool, 
                 found = found.scatter(row.filter(nested).unique(), None)
             found = found.scatter(row.filter(role.is_null()).unique(), True)
     return found
-
-
-_NESTED: Final = r"^\s*[\[{]"
 
 
 def _absent(path: str, kind: Type, height: int) -> pl.Series:
@@ -233,7 +230,7 @@ def _plain_column(path: str, values: pl.Series, kind: Type, wrong: dict[int, str
             values if values.dtype.time_zone is None else values.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
         )
         values = utc.dt.to_string("%Y-%m-%dT%H:%M:%S%.f")
-    if kind == "text":
+    if kind in ("text", "json"):
         return values.cast(pl.String).alias(path)
     if kind == "flag":
         if values.dtype == pl.Boolean:
@@ -279,7 +276,7 @@ def _column(path: str, values: list[Any], kind: Type, wrong: dict[int, str]) -> 
     """A column of Python values. A count that is none is told in `wrong`; anything else of a wrong type is null."""
     if kind == "messages":
         return messages_column(values).alias(path)
-    if kind == "text":
+    if kind in ("text", "json"):
         return pl.Series(
             path, [value if value.__class__ is str or value is None else _text(value) for value in values], pl.String
         )

@@ -709,7 +709,7 @@ def _csv_head(source: Source) -> _CsvHead | None:
     before = _BEFORE_HEADER.match(data)
     if before is None or not data[before.end() :].strip():
         return None
-    separator = before[1].decode() if before[1] else _separator(data[before.end() :])
+    separator = before[1].decode() if before[1] else separator_of(data[before.end() :])
     head = _CsvHead(separator=separator, encoding=_encoding(data, whole=whole), old_mac=old_mac)
     records = _csv_records(head.utf8(data[before.end() :]), separator, None)
     first = next(records)
@@ -727,7 +727,8 @@ def _csv_head(source: Source) -> _CsvHead | None:
     return replace(head, header=header, size=size, lines=data.count(b"\n", 0, size), sample=sample)
 
 
-def _separator(data: bytes) -> str:
+def separator_of(data: bytes) -> str:
+    """What separates the fields of CSV, by its first line."""
     line = re.sub(rb'"[^"]*"', b"", data).partition(b"\n")[0]
     return max((",", ";", "\t", "|"), key=lambda separator: line.count(separator.encode()))
 

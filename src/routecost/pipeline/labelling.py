@@ -17,6 +17,7 @@ import polars as pl
 from routecost import logs, savings, tasks
 from routecost.classifier import MAX_CLASSES, NATURAL_MIX, Classifier, evaluate
 from routecost.errors import InputError, UsageError, did_you_mean
+from routecost.logs.records import separator_of
 from routecost.pipeline.intake import Progress
 from routecost.prices import Book
 from routecost.routing import Table, route, rule_expression
@@ -501,13 +502,18 @@ def read_labels(paths: Sequence[Path]) -> Labels:
     return Labels(frame, unlabelled, name)
 
 
+_HEAD_BYTES: Final = 64 << 10
+
+
 def _read_labels(path: Path) -> pl.DataFrame:
     suffix = path.suffix.lower()
     try:
         if suffix in (".parquet", ".pq"):
             frame = pl.read_parquet(path)
         elif suffix == ".csv":
-            frame = pl.read_csv(path, infer_schema=False, encoding="utf8-lossy")
+            # a spreadsheet separates by what its language leaves free
+            separator = separator_of(path.read_bytes()[:_HEAD_BYTES])
+            frame = pl.read_csv(path, infer_schema=False, encoding="utf8-lossy", separator=separator)
         else:
             frame = pl.read_ndjson(path, infer_schema_length=None)
     except (OSError, pl.exceptions.PolarsError) as error:

@@ -31,8 +31,8 @@ def intake_lines(intake: Intake, period: Period, coverage: Coverage, book_versio
         ("duplicates", "repeated request id#s (counted once)"),
         ("outside", "outside the period asked for"),
         ("undated", "without a timestamp"),
-        ("not_calls", "record#s that are no model call"),
-        ("repeated_lines", "line#s that repeat a call (counted once)"),
+        ("not_calls", "record#s other than a model call"),
+        ("repeated_lines", "repeated line#s of a call (counted once)"),
     ):
         if counts.get(key):
             left.append(f"{counts[key]:,} {text.replace('#s', '' if counts[key] == 1 else 's')}")

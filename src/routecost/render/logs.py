@@ -74,9 +74,9 @@ def _sentences(file: Inspected) -> list[str]:
     ]
     part = f"  The first part of it ({many(file.lines, 'record')}): {many(file.requests, 'call')}"
     if file.skipped:
-        part += f", {many(file.skipped, 'record')} that are no model call"
+        part += f", {many(file.skipped, 'other record')}"
     if file.repeated:
-        part += f", {many(file.repeated, 'line')} that repeat one"
+        part += f", {many(file.repeated, 'repeated line')} of a call"
     if file.rejected:
         part += f", {many(file.rejected, 'line')} rejected (the first: {file.first_reject})"
     lines.append(part + ".")
@@ -190,8 +190,8 @@ def converted_document(result: Converted, output: str) -> Document:
     left = [
         f"{n:,} {text}"
         for n, text in (
-            (result.skipped, "that are no model call"),
-            (result.repeated, "that repeat a call"),
+            (result.skipped, "other than a model call"),
+            (result.repeated, "repeated"),
             (result.rejected, "rejected"),
         )
         if n

@@ -104,10 +104,8 @@ def _is_cloudflare(record: Record) -> bool:
 
 
 def _is_kong(record: Record) -> bool:
-    ai = record.get("ai")
-    return isinstance(ai, Mapping) and any(
-        isinstance(plugin, Mapping) and "meta" in plugin and "usage" in plugin for plugin in ai.values()
-    )
+    plugins = mapping(record.get("ai")).values()
+    return any(isinstance(plugin, Mapping) and "meta" in plugin and "usage" in plugin for plugin in plugins)
 
 
 def _kong(sample: Sequence[Record]) -> Reading:

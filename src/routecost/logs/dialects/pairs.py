@@ -28,6 +28,7 @@ from routecost.logs.fields import (
     made,
     messages,
     milliseconds,
+    nested,
     number,
     opened,
     text,
@@ -48,7 +49,11 @@ def is_response(value: Any) -> bool:
     """Whether a value is a response object of OpenAI or Anthropic, one of its errors, or the events of a stream."""
     value = opened(value)
     if isinstance(value, list):
-        return any(isinstance(item, Mapping) and item.get("object") == "chat.completion.chunk" for item in value[:3])
+        return any(
+            isinstance(item, Mapping)
+            and (item.get("object") == "chat.completion.chunk" or item.get("type") == "message_start")
+            for item in value[:3]
+        )
     if not isinstance(value, Mapping):
         return False
     return (
@@ -89,8 +94,8 @@ def request_fields(at: str) -> dict[str, Field]:
         "model_requested": text(*under(at, "model")),
         "messages": messages(*under(at, "messages", "input")),
         "system": text(*under(at, "instructions", "system")),
-        "tools": text(*under(at, "tools", "functions")),
-        "response_format": text(*under(at, "response_format", "text.format")),
+        "tools": nested(*under(at, "tools", "functions")),
+        "response_format": nested(*under(at, "response_format", "text.format")),
         "stream": flag(*under(at, "stream")).map(lambda value: value.fill_null(False)),
         "user_id": text(*under(at, "user", "safety_identifier")) | marked["user_id"],
     }
@@ -136,7 +141,7 @@ def failed(at: str, *codes: str) -> Field:
     (error, kind, state) = under(at, "error", "type", "status")
     bad = made(
         lambda e, t, s: e.is_not_null() | (t == "error").fill_null(False) | s.is_in(_FAILED).fill_null(False),
-        text(error), text(kind), text(state),
+        nested(error), text(kind), text(state),
     )  # fmt: skip
     if codes:
         bad = made(lambda b, c: b | (c >= 400).fill_null(False), bad, count(*codes))
@@ -181,8 +186,8 @@ def reading(sample: Sequence[Record]) -> Reading:
     if bare:
         fields |= {
             "user_id": text("input_user") | marked["user_id"],
-            "tools": text("tools"),
-            "response_format": text("response_format"),
+            "tools": nested("tools"),
+            "response_format": nested("response_format"),
         }
     else:
         fields |= {
@@ -238,8 +243,29 @@ def _merged(at: str) -> Any:
 
 
 def _one(events: Sequence[Any]) -> dict[str, Any]:
-    """One response of the chunks of a chat completion: usage is in the last chunk that has it."""
+    """One response of the events of a stream."""
     chunks = [event for event in events if isinstance(event, Mapping)]
+    return _message(chunks) if any(chunk.get("type") == "message_start" for chunk in chunks) else _completion(chunks)
+
+
+def _message(events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Of Anthropic's events: the counts of later ones stand for those of earlier ones, never beside them."""
+    whole: dict[str, Any] = {"type": "message"}
+    counts: dict[str, Any] = {}
+    texts: list[str] = []
+    for event in events:
+        begun, delta = mapping(event.get("message")), mapping(event.get("delta"))
+        whole |= {k: v for k, v in begun.items() if k in ("id", "model", "stop_reason") and v}
+        whole |= {k: v for k, v in delta.items() if k == "stop_reason" and v}
+        for usage_of in (mapping(begun.get("usage")), mapping(event.get("usage"))):
+            counts |= {k: v for k, v in usage_of.items() if v is not None}
+        if isinstance(delta.get("text"), str):
+            texts.append(delta["text"])
+    return {**whole, "usage": counts or None, "content": [{"type": "text", "text": "".join(texts)}] if texts else None}
+
+
+def _completion(chunks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Of the chunks of a chat completion: usage is in the last chunk that has it."""
     whole: dict[str, Any] = {"object": "chat.completion"}
     texts, finish = [], None
     for chunk in chunks:
