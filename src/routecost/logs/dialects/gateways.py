@@ -35,8 +35,8 @@ from routecost.logs.fields import (
 
 
 def _is_vercel(record: Record) -> bool:
-    data = record.get("data", record)
-    return isinstance(data, Mapping) and "native_tokens_prompt" in data and str(data.get("id", "")).startswith("gen_")
+    data = mapping(record.get("data")) or record
+    return "native_tokens_prompt" in data and str(data.get("id", "")).startswith("gen_")
 
 
 def _vercel(sample: Sequence[Record]) -> Reading:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from routecost.logs.fields import Dialect, Reading, Record, count, find, flag, has, made, number, status, text
+from routecost.logs.dialects.shapes import mapping
+from routecost.logs.fields import Dialect, Reading, Record, count, flag, has, made, number, status, text
 
 
 def _good(cancelled: pl.Expr, finish: pl.Expr) -> pl.Expr:
@@ -44,7 +45,7 @@ def _activity(_: Sequence[Record]) -> Reading:
 
 def inside(sample: Sequence[Record]) -> str:
     """Where the data of generation records is: under `data.`, or in the record itself."""
-    return "data." if any(isinstance(record.get("data"), dict) for record in sample) else ""
+    return "data." if any(mapping(record.get("data")) for record in sample) else ""
 
 
 def _generation(sample: Sequence[Record]) -> Reading:
@@ -85,10 +86,7 @@ GENERATION = Dialect(
     name="openrouter",
     title="OpenRouter generation records",
     signature="`native_tokens_prompt`, with an id that begins with `gen-`",
-    matches=lambda record: (
-        find(record, f"{inside([record])}native_tokens_prompt") is not None
-        or (isinstance(data := record.get("data", record), dict) and "native_tokens_prompt" in data)
-    ),
+    matches=lambda record: "native_tokens_prompt" in (mapping(record.get("data")) or record),
     reading=_generation,
     carries="tokens, cached tokens, cost, latency, users, sessions; no prompts",
 )
