@@ -1,7 +1,7 @@
-"""LiteLLM: the StandardLoggingPayload of its s3, gcs and generic loggers, and the SpendLogs table of its proxy.
+"""LiteLLM's StandardLoggingPayload, of its s3, gcs and generic loggers.
 
-LiteLLM counts as OpenAI does for every provider: cached tokens inside the input, reasoning inside the output. Sources:
-litellm types/utils.py (StandardLoggingPayload), proxy/schema.prisma and proxy/spend_tracking/spend_tracking_utils.py.
+LiteLLM counts as OpenAI does for every provider: cached tokens inside the input, reasoning inside the output. Source:
+litellm types/utils.py (StandardLoggingPayload).
 """
 
 from __future__ import annotations
@@ -32,11 +32,10 @@ from routecost.logs.fields import (
 )
 from routecost.logs.usage_counts import usage
 
-_HIT = {"true": True, "false": False}
-_AUTOMATIC = "User-Agent: "
+AUTOMATIC = "User-Agent: "
 
 
-def _counts(*objects: str) -> dict[str, Field]:
+def counts(*objects: str) -> dict[str, Field]:
     """Details of a usage object; the counts themselves have columns of their own."""
     found = [usage(at) for at in objects]
     parts = ("cache_read_tokens", "written_tokens", "cache_write_1h_tokens", "reasoning_tokens")
@@ -57,13 +56,13 @@ def _any(*fields: Field) -> Field:
     return whole
 
 
-def _payload(_: Sequence[Record]) -> Reading:
+def _reading(_: Sequence[Record]) -> Reading:
     started, ended, begun = number("startTime"), number("endTime"), number("completionStartTime")
     meta = labels("metadata.requester_metadata", "metadata.spend_logs_metadata")
     return Reading(
         {
             **meta,
-            **_counts("metadata.usage_object"),
+            **counts("metadata.usage_object"),
             "request_id": text("id", "litellm_call_id"),
             "ts": started,
             "provider": text("custom_llm_provider"),
@@ -86,7 +85,7 @@ def _payload(_: Sequence[Record]) -> Reading:
             "user_id": text("end_user", "metadata.user_api_key_user_id"),
             "session_id": text("session_id") | meta["session_id"],
             "project": meta["project"] | text("metadata.user_api_key_team_alias"),
-            "feature": meta["feature"] | first_tag("request_tags", without=_AUTOMATIC),
+            "feature": meta["feature"] | first_tag("request_tags", without=AUTOMATIC),
             "gateway_cache_hit": flag("cache_hit"),
             "service_tier": text("model_parameters.service_tier"),
             "attempt": count("metadata.attempted_retries").map(lambda retries: retries + 1),
@@ -94,65 +93,7 @@ def _payload(_: Sequence[Record]) -> Reading:
     )  # fmt: skip
 
 
-def _table(_: Sequence[Record]) -> Reading:
-    started, ended = text("startTime"), text("endTime")
-    meta = labels("metadata.spend_logs_metadata")
-    streamed = flag("proxy_server_request.stream")
-    asked = text("proxy_server_request.model")
-    return Reading(
-        {
-            **meta,
-            **_counts("metadata.usage_object", "metadata.additional_usage_values"),
-            "request_id": text("request_id"),
-            "ts": started,
-            "provider": text("custom_llm_provider"),
-            "model": text("model"),
-            "model_requested": text("model_group"),
-            "messages": messages("proxy_server_request.messages", "proxy_server_request.input"),
-            "system": text("proxy_server_request.system", "proxy_server_request.instructions"),
-            "tools": nested("proxy_server_request.tools"),
-            "response_format": nested("proxy_server_request.response_format"),
-            "response_text": choice_text("response.choices"),
-            "finish_reason": choice_end("response.choices"),
-            "cost_usd": number("spend"),
-            "attempt": count("metadata.attempted_retries").map(lambda retries: retries + 1),
-            "latency_ms": number("request_duration_ms") | made(_milliseconds, started, ended),
-            "ttft_ms": made(
-                lambda ms, whole, stream: pl.when(stream & (ms < whole)).then(ms),
-                made(_milliseconds, started, text("completionStartTime")),
-                made(_milliseconds, started, ended),
-                streamed,
-            ),
-            # a stored request that does not say `stream` was not one
-            "stream": made(
-                lambda stream, model: pl.coalesce(stream, pl.when(model.is_not_null()).then(pl.lit(False))),
-                streamed, asked,
-            ),
-            "status": status(
-                text("status", "metadata.status").map(lambda value: value.fill_null("success") != "failure")
-            ),
-            "user_id": text("end_user", "user"),
-            "session_id": text("session_id"),
-            "project": meta["project"] | text("team_id"),
-            "feature": meta["feature"] | first_tag("request_tags", without=_AUTOMATIC),
-            "gateway_cache_hit": text("cache_hit").map(
-                lambda hit: hit.str.to_lowercase().replace_strict(_HIT, default=None, return_dtype=pl.Boolean)
-            ),
-        }
-    )  # fmt: skip
-
-
-def _milliseconds(start: pl.Expr, end: pl.Expr) -> pl.Expr:
-    """From one moment in text to another."""
-    begun, ended = (moment.str.replace("T", " ").str.replace(r"(Z|\+00:00)$", "") for moment in (start, end))
-    form = "%Y-%m-%d %H:%M:%S%.f"
-    span = ended.str.strptime(pl.Datetime("us"), form, strict=False) - begun.str.strptime(
-        pl.Datetime("us"), form, strict=False
-    )
-    return span.dt.total_microseconds() / 1000
-
-
-PAYLOAD = Dialect(
+DIALECT = Dialect(
     name="litellm",
     title="LiteLLM StandardLoggingPayload (s3, gcs and generic loggers)",
     signature="`startTime`, `endTime`, `call_type` and `custom_llm_provider` with `response_cost` or "
@@ -161,14 +102,6 @@ PAYLOAD = Dialect(
         has("startTime", "endTime", "call_type", "custom_llm_provider")(record)
         and ("response_cost" in record or "model_map_information" in record)
     ),
-    reading=_payload,
+    reading=_reading,
     carries="tokens, cached tokens, cost, latency, prompts unless redacted, users, sessions, gateway cache hits",
-)
-SPEND_LOGS = Dialect(
-    name="litellm-spend",
-    title="LiteLLM SpendLogs table (CSV, JSON or Parquet dump)",
-    signature="`request_id`, `spend`, `startTime`, `call_type` and `model_group`",
-    matches=has("request_id", "spend", "startTime", "call_type", "model_group"),
-    reading=_table,
-    carries="tokens, cached tokens, cost, latency, users, gateway cache hits; prompts only where the proxy stores them",
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from routecost.logs.dialects.tracing import span_ms
+from routecost.logs.dialects.shapes import span_ms
 from routecost.logs.fields import OURS, Dialect, Numbered, Reading, Record, find, first, opened
 from routecost.logs.messages import normalised
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from routecost.logs.fields import opened
+from routecost.logs.fields import find, first, opened
 
 _INTEGER: Final = re.compile(r"[+-]?\d{1,19}")
 
@@ -45,3 +46,27 @@ def integer(value: Any) -> int | None:
     if isinstance(value, str) and _INTEGER.fullmatch(value):
         value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63 else None
+
+
+def score(value: Any) -> float | None:
+    """A score of 0 to 1 as feedback of -1 to 1."""
+    return 2 * value - 1 if isinstance(value, int | float) and 0 <= value <= 1 else None
+
+
+def span_ms(start: Any, end: Any) -> float | None:
+    """Milliseconds between two moments in ISO text, or two datetimes."""
+    if start is None or end is None:
+        return None
+    try:
+        moments = [t if isinstance(t, dt.datetime) else dt.datetime.fromisoformat(str(t)) for t in (start, end)]
+        a, b = (t if t.tzinfo else t.replace(tzinfo=dt.UTC) for t in moments)
+        return round((b - a).total_seconds() * 1000, 3)
+    except ValueError:
+        return None
+
+
+def ended_as(output: Any) -> Any:
+    """Why an answer ended, of OpenAI's or Anthropic's shape."""
+    output = opened(output)
+    choices = output if isinstance(output, list) else opened(find(output, "choices"))
+    return first(head(choices), "finish_reason") or first(output, "stop_reason")

@@ -1,13 +1,12 @@
-"""Public conversation sets and traces: WildChat, LMSYS-Chat, Azure's and Mooncake's traces, BurstGPT.
+"""WildChat and LMSYS-Chat: conversations without token counts.
 
-Sources: the dataset cards of allenai/WildChat-1M and lmsys/lmsys-chat-1m; Azure/AzurePublicDataset;
-kvcache-ai/Mooncake; HPMLL/BurstGPT.
+Sources: the dataset cards of allenai/WildChat-1M and lmsys/lmsys-chat-1m.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from routecost.logs.dialects.shapes import mapping
 from routecost.logs.fields import (
@@ -16,16 +15,8 @@ from routecost.logs.fields import (
     Numbered,
     Reading,
     Record,
-    count,
-    has,
-    milliseconds,
-    number,
     opened,
-    status,
-    text,
 )
-
-_BURST_MODELS: Final = {"ChatGPT": "gpt-3.5-turbo", "GPT-4": "gpt-4"}
 
 
 def _conversations(records: Iterable[Numbered]) -> Iterator[Numbered]:
@@ -70,37 +61,6 @@ def _is_lmsys(record: Record) -> bool:
     return "conversation" in record and "conversation_id" in record and "model" in record
 
 
-def _burst(_: Sequence[Record]) -> Reading:
-    answered = count("Response tokens")
-    return Reading(
-        {
-            "session_id": text("Session ID"),
-            "model": text("Model").map(lambda model: model.replace(_BURST_MODELS)),
-            "total_input_tokens": count("Request tokens"),
-            "output_tokens": answered,
-            "latency_ms": milliseconds(number("Elapsed time")),
-            # a failure has an empty answer
-            "status": status(answered.map(lambda n: n > 0)),
-            "feature": text("Log Type"),
-        }
-    )
-
-
-def _azure(_: Sequence[Record]) -> Reading:
-    return Reading(
-        {
-            "ts": text("TIMESTAMP"),
-            "total_input_tokens": count("ContextTokens"),
-            "output_tokens": count("GeneratedTokens"),
-        }
-    )
-
-
-def _mooncake(_: Sequence[Record]) -> Reading:
-    # its time is relative: only a --map with `start` makes it one of a calendar
-    return Reading({"total_input_tokens": count("input_length"), "output_tokens": count("output_length")})
-
-
 WILDCHAT = Dialect(
     name="wildchat",
     title="WildChat conversations",
@@ -110,6 +70,8 @@ WILDCHAT = Dialect(
     carries="prompts, models, times, users (hashed addresses); no tokens: they are estimated",
     reads=("conversation", "conversation_hash", "model", "timestamp"),
 )
+
+
 LMSYS = Dialect(
     name="lmsys",
     title="LMSYS-Chat conversations",
@@ -118,28 +80,4 @@ LMSYS = Dialect(
     reading=lambda _: Reading(OURS, unpack=_conversations),
     carries="prompts, models; no times; no tokens: they are estimated",
     reads=("conversation", "conversation_id", "model"),
-)
-AZURE_TRACE = Dialect(
-    name="azure-trace",
-    title="Azure LLM inference traces",
-    signature="columns `TIMESTAMP`, `ContextTokens` and `GeneratedTokens`",
-    matches=has("TIMESTAMP", "ContextTokens", "GeneratedTokens"),
-    reading=_azure,
-    carries="tokens and times; no models: give one with --base-model",
-)
-MOONCAKE = Dialect(
-    name="mooncake",
-    title="Mooncake traces",
-    signature="`hash_ids`, `input_length` and `output_length`",
-    matches=has("hash_ids", "input_length", "output_length"),
-    reading=_mooncake,
-    carries="tokens; no models, and times relative to a start that a --map can give",
-)
-BURSTGPT = Dialect(
-    name="burstgpt",
-    title="BurstGPT",
-    signature="columns `Timestamp`, `Model`, `Request tokens` and `Response tokens`",
-    matches=has("Timestamp", "Model", "Request tokens", "Response tokens"),
-    reading=_burst,
-    carries="tokens, models, sessions, latency; times relative to a start that a --map can give",
 )
