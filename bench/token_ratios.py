@@ -58,7 +58,7 @@ def tokens(texts: pl.Series, ranks: Path | None) -> pl.Series:
             kept = estimate._ranks_file()
             assert kept is not None
             shutil.copyfile(ranks, kept)
-        counts, method = estimate.count(texts)
+        counts, method = estimate.count(texts), estimate.method()
     if not method.startswith("tiktoken"):
         sys.exit(
             "no tiktoken, or no ranks of o200k_base in its cache: name the file with --ranks (its SHA-256 must fit)"

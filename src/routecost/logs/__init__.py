@@ -5,6 +5,7 @@ from __future__ import annotations
 from routecost.logs.dialects import ALL as DIALECTS
 from routecost.logs.dialects import FLAT
 from routecost.logs.dialects import NAMES as FORMATS
+from routecost.logs.estimate import method as estimate_method
 from routecost.logs.files import DamagedError, Source, find_sources, is_object_store, spool_stdin
 from routecost.logs.finish import CORRECTIONS
 from routecost.logs.flat import Layout, detect_layout, read_map
@@ -26,6 +27,7 @@ __all__ = [
     "Source",
     "chunks",
     "detect_layout",
+    "estimate_method",
     "find_sources",
     "is_object_store",
     "layout_of",

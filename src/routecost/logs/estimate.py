@@ -84,15 +84,18 @@ class _Tokenizer(Protocol):
     def encode_ordinary_batch(self, text: list[str], *, num_threads: int = 8) -> Sequence[Sequence[int]]: ...
 
 
-def count(text: pl.Series) -> tuple[pl.Series, str]:
-    """Int64 tokens of each text (null for null, 0 for ""), and the name of the method, for display.
+def count(text: pl.Series) -> pl.Series:
+    """Int64 tokens of each text (null for null, 0 for "").
 
-    The real tokenizer where tiktoken and its ranks are on this machine, else `estimate`. Nothing is downloaded.
+    By the real tokenizer where tiktoken and its ranks are on this machine, else by `estimate`. Nothing is downloaded.
     """
     tokenizer = _tokenizer()
-    if tokenizer is None:
-        return estimate(text), "characters by script"
-    return _tokens(text, tokenizer), "tiktoken o200k_base"
+    return estimate(text) if tokenizer is None else _tokens(text, tokenizer)
+
+
+def method() -> str:
+    """How `count` counts, in words."""
+    return "characters by script" if _tokenizer() is None else "tiktoken o200k_base"
 
 
 def estimate(text: pl.Series) -> pl.Series:

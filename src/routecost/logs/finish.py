@@ -213,7 +213,7 @@ def estimated(frame: pl.DataFrame) -> pl.DataFrame:
         rows = (marks & lacking[column]).arg_true()
         if not len(rows):
             continue
-        tokens, _ = estimate.count(frame[text].gather(rows))
+        tokens = estimate.count(frame[text].gather(rows))
         if column == "input_tokens":
             messages = frame["n_messages"].gather(rows).fill_null(1) if "n_messages" in have else 1
             tokens = tokens + messages * _A_MESSAGE + _A_MESSAGE

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from routecost.logs import CORRECTIONS, FLAT
+from routecost.logs import CORRECTIONS, FLAT, estimate_method
 from routecost.pipeline.analysis import Coverage, Period, Scale
 from routecost.pipeline.intake import CORRECTED, Intake
 from routecost.prices import REASONS
@@ -50,9 +50,14 @@ def intake_lines(intake: Intake, period: Period, coverage: Coverage, book_versio
         verb = "has" if coverage.estimated == 1 else "have"
         lines.append(
             f"  {many(coverage.estimated, 'request')} ({coverage.estimated / coverage.requests:.1%}{cost}) {verb} no "
-            "token counts in the log: they are estimated from text (--no-estimates leaves them out)."
+            f"token counts in the log: they are estimated from text{_method(intake)}; --no-estimates leaves them out."
         )
     return lines
+
+
+def _method(intake: Intake) -> str:
+    """How, if it was done just now; a usage file does not tell."""
+    return f" ({estimate_method()})" if intake.formats else ""
 
 
 def _formats(intake: Intake) -> str:
