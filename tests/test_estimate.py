@@ -135,7 +135,7 @@ def test_without_ranks_nothing_is_downloaded(tmp_path: Path, monkeypatch: pytest
     assert ranks is not None
     ranks.write_bytes(b"IQ== 0\n")
     found, by = count(texts), method()
-    assert (found.to_list(), method) == (estimate(texts).to_list(), "characters by script")
+    assert (found.to_list(), by) == (estimate(texts).to_list(), "characters by script")
     assert ranks.exists()
     # its cache is switched off
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", "")
