@@ -485,13 +485,15 @@ def planted(tmp_path: Path) -> Path:
                     text = text.replace(record[key], f"{CANARY}-{record[key]}")
             if record.get("prompt"):
                 text = text.replace(json.dumps(record["prompt"])[1:-1], CANARY)
-        (folder / name).write_text(text)
+        # the files of sessions have their ids for names
+        (folder / (f"{CANARY}.jsonl" if name == "claude-code.jsonl" else name)).write_text(text)
     return folder
 
 
 def outputs(run: Any, *files: Path) -> Iterator[tuple[str, bytes]]:
-    yield "stdout", run.stdout.encode()
-    yield "stderr", run.stderr.encode()
+    # a screen may name the files that it is about
+    yield "stdout", run.stdout.replace(f"{CANARY}.jsonl", "").encode()
+    yield "stderr", run.stderr.replace(f"{CANARY}.jsonl", "").encode()
     for file in files:
         content = file.read_bytes()
         if file.suffix == ".parquet":

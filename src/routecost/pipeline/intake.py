@@ -386,7 +386,7 @@ def _read_logs(
         usage,
         carry=carry,
         counts=dict(account.counts),
-        sources=tuple({"name": _public_name(s), "lines": account.per_file[i]} for i, s in enumerate(sources)),
+        sources=_public_sources(sources, layouts, account.per_file),
         settings=replace(
             usage.settings,
             task_rules=rules.version if (rules := work.rules.made) else None,
@@ -411,8 +411,20 @@ def _is_id_field(name: str, layouts: Sequence[logs.Layout]) -> bool:
     return any(name in layout.paths(column) for layout in layouts for column in ("user_id", "session_id", "request_id"))
 
 
-def _public_name(source: logs.Source) -> str:
-    return source.name if source.name == "stdin" or logs.is_object_store(source.path) else Path(source.name).name
+def _public_sources(
+    sources: Sequence[logs.Source], layouts: Sequence[logs.Layout], lines: Mapping[int, int]
+) -> tuple[Mapping[str, Any], ...]:
+    """Names and lines of the files for a usage file: without folders; those whose names are ids as one."""
+    found: list[dict[str, Any]] = []
+    together: dict[str, int] = {}
+    for index, (source, layout) in enumerate(zip(sources, layouts, strict=True)):
+        if layout.dialect is not None and layout.dialect.named_by_id:
+            name = f"({layout.dialect.name} files)"
+            together[name] = together.get(name, 0) + lines[index]
+        else:
+            own = source.name == "stdin" or logs.is_object_store(source.path)
+            found.append({"name": source.name if own else Path(source.name).name, "lines": lines[index]})
+    return (*found, *({"name": name, "lines": n} for name, n in together.items()))
 
 
 def _work(settings: Settings, overrides: Sequence[Override], options: Options) -> _Work:

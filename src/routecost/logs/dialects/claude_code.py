@@ -95,6 +95,7 @@ DIALECT = Dialect(
     signature="`sessionId`, `uuid`, `parentUuid` and `type`",
     matches=_matches,
     reading=lambda _: Reading({**OURS, **usage("usage"), "service_tier": OURS["service_tier"]}, unpack=_unpack),
+    named_by_id=True,
     carries="tokens, cache reads and writes, prompts, sessions, folders; no latency",
     whole=True,
     reads=(

@@ -133,6 +133,7 @@ DIALECT = Dialect(
     signature="`type` of session_meta, turn_context, response_item or event_msg, with `payload`",
     matches=_matches,
     reading=lambda _: Reading(OURS, unpack=_unpack),
+    named_by_id=True,
     carries="tokens, cached tokens, prompts, sessions, folders; no latency",
     whole=True,
     reads=("timestamp", "type", "payload"),

@@ -103,5 +103,6 @@ DIALECT = Dialect(
         and ("response_cost" in record or "model_map_information" in record)
     ),
     reading=_reading,
+    named_by_id=True,
     carries="tokens, cached tokens, cost, latency, prompts unless redacted, users, sessions, gateway cache hits",
 )
