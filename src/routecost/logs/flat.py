@@ -90,7 +90,8 @@ class Layout:
     decimal_comma, day_first: how a spreadsheet wrote amounts, and days with slashes (None: the sample does not tell).
     dialect, reading: of a log that is not flat, in place of `fields`. typed: what of its sample Polars reads by the
     types of its leaves (messages have several shapes). usual: the keys that its sample has. joined: the requests that
-    its records answer. estimates: whether missing counts are estimated.
+    its records answer. estimates: whether missing counts are estimated. labelled: whether
+    some of the sample has a task type.
     """
 
     fields: Mapping[str, tuple[str, ...]]
@@ -109,6 +110,7 @@ class Layout:
     usual: Usual | None = None
     joined: Joined | None = None
     estimates: bool = True
+    labelled: bool = True
 
     def paths(self, column: str) -> tuple[str, ...]:
         """The fields of a record that a column of a request is read from."""
@@ -288,6 +290,7 @@ def detect_layout(
         decimal_comma=separator is not None and _decimal_comma(records, fields, separator),
         day_first=_day_first(_sampled(records, fields.get("ts", ("",)))),
         notes=tuple(notes),
+        labelled="task" in base.constants or ("task" in fields and fields["task"][0] in seen) or not records,
     )
 
 

@@ -92,6 +92,10 @@ def schema(paths: Mapping[str, Type], *, any_messages: bool = False) -> dict[str
     return {name: _struct(value) for name, value in tree.items()} or {"": pl.String()}
 
 
+# To look for the keys of this many leaves costs as much as to read them where they are not.
+_WORTH_A_LOOK: Final = 40
+
+
 @dataclass(frozen=True)
 class Usual:
     """The keys that a file's sample has, so that what none of its lines holds need not be looked for in every one.
@@ -110,7 +114,7 @@ class Usual:
 
     def among(self, paths: Mapping[str, Type], data: bytes) -> Mapping[str, Type]:
         """Those of the paths that lines may have."""
-        if not self.unusual:
+        if sum(path not in self.paths for path in paths) < _WORTH_A_LOOK:
             return paths
         try:
             text = pl.Series([data.decode()])
@@ -148,27 +152,41 @@ def flat_leaves(raw: pl.DataFrame, paths: Mapping[str, Type]) -> pl.DataFrame:
 
 def doubtful(leaves: pl.DataFrame, paths: Mapping[str, Type], *, escapes: bool, any_messages: bool) -> pl.Series:
     """Rows that Polars' reader may not give as they are meant: true where a message has no role (some say it another
-    way), null where nested values became text, which is wrong if they have a backslash in them (escapes: some have)."""
+    way), null where nested values with a backslash in them became text (escapes: there are such backslashes)."""
     height = leaves.height
-    rows = pl.int_range(height, eager=True, dtype=pl.UInt32)
     found = pl.Series([False]).new_from_index(0, height)
     for path, kind in paths.items():
         values = leaves[path]
-        if kind == "text" and escapes and values.null_count() < height:
-            found = found.set((values.str.starts_with("[") | values.str.starts_with("{")).fill_null(False), None)
+        if values.null_count() == height:
+            continue
+        if kind == "text" and escapes:
+            nested = _nested(values)
+            found = found if nested is None else found.set(nested, None)
         elif kind == "messages" and any_messages:
             found = found.set(values.is_not_null(), None) if escapes else found
-        elif kind == "messages" and values.null_count() < height:
+        elif kind == "messages":
             inside = values.explode(empty_as_null=False, keep_nulls=False)
-            role, content = inside.struct.field("role"), inside.struct.field("content")
-            nested = content.str.starts_with("[").fill_null(False) if escapes else role.is_null()
-            if not role.null_count() and not nested.any():
+            unsaid = inside.struct.field("role").is_null() if inside.struct.field("role").null_count() else None
+            nested = _nested(inside.struct.field("content")) if escapes else None
+            if unsaid is None and nested is None:
                 continue
+            rows = pl.int_range(height, eager=True, dtype=pl.UInt32)
             row = rows.repeat_by(values.list.len().fill_null(0)).explode(empty_as_null=False)
-            if escapes:
+            if nested is not None:
                 found = found.scatter(row.filter(nested).unique(), None)
-            found = found.scatter(row.filter(role.is_null()).unique(), True)
+            if unsaid is not None:
+                found = found.scatter(row.filter(unsaid).unique(), True)
     return found
+
+
+def _nested(texts: pl.Series) -> pl.Series | None:
+    """Texts that were objects or lists and have a backslash in them; None where there is none."""
+    nested = (texts.str.starts_with("[") | texts.str.starts_with("{")).fill_null(False)
+    if not nested.any():
+        return None
+    at = nested.arg_true()
+    escaped = texts.gather(at).str.contains("\\", literal=True)
+    return nested.scatter(at, escaped) if escaped.any() else None
 
 
 def _absent(path: str, kind: Type, height: int) -> pl.Series:

@@ -13,12 +13,13 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
+import numpy as np
 import orjson
 import polars as pl
 
 from routecost.errors import InputError, did_you_mean
 from routecost.logs import dialects, mapped
-from routecost.logs.fields import Dialect, Reading, Type, has_path
+from routecost.logs.fields import Dialect, Reading, Type, find, has_path
 from routecost.logs.files import (
     CHUNK_BYTES,
     DamagedError,
@@ -173,6 +174,7 @@ def _dialect_layout(
     reading = dialect.reading(records)
     extra = tuple(c for c in extra if c not in REQUEST)
     layout = Layout({}, extra=extra, dialect=dialect, reading=reading, estimates=estimates)
+    tasks = layout.paths("task")
     shown = [r for _, r in reading.unpack(enumerate(records))] if reading.unpack is not None else records
     lists = {p for one in reading.fields.values() for p, kind in one.leaves.items() if kind in ("messages", "choices")}
     for path in extra:
@@ -182,6 +184,7 @@ def _dialect_layout(
             seen = sorted({key for record in records for key in record})
             near = did_you_mean(path, [*REQUEST, *seen])
             raise InputError(f"{source.name}: no field {path!r} to group by.{near} Fields seen: {', '.join(seen)}.")
+    layout = replace(layout, labelled=any(find(r, path) is not None for r in shown for path in tasks))
     if reading.unpack is None and source.kind == "jsonl":
         paths = mapped.leaves(layout, reading.fields)
         for typed, any_messages in _TYPED:
@@ -559,7 +562,7 @@ def _parse_json(data: bytes, layout: Layout, columns: Sequence[str]) -> Parsed:
 
 
 def _json_lines(data: bytes) -> list[bytes]:
-    return [line.removeprefix(_BOM) for line in data.split(b"\n") if line.strip()]
+    return [line.removeprefix(_BOM) for line in data.split(b"\n") if line and not line.isspace()]
 
 
 def _texts(lines: Sequence[bytes], at: Iterable[int]) -> list[str]:
@@ -1019,7 +1022,8 @@ def _reread(
     """
     if len(lines) != leaves.height:
         return None
-    at = [n for n, sure in enumerate(doubtful) if sure or (sure is None and _ESCAPED in lines[n])]
+    maybe = doubtful.is_null().arg_true().to_list()
+    at = sorted([*doubtful.fill_null(False).arg_true().to_list(), *(n for n in maybe if _ESCAPED in lines[n])])
     if not at:
         return leaves
     try:
@@ -1029,9 +1033,9 @@ def _reread(
     again, wrong = mapped.record_leaves(records, paths)
     if wrong:
         return None
-    place = pl.Series("_at", at, pl.UInt32)
-    kept = leaves.with_row_index("_at").filter(~pl.col("_at").is_in(place.implode()))
-    return pl.concat([kept, again.insert_column(0, place)]).sort("_at").drop("_at")
+    order = np.arange(leaves.height, dtype=np.uint32)
+    order[at] = np.arange(leaves.height, leaves.height + len(at), dtype=np.uint32)
+    return pl.concat([leaves, again])[pl.Series(order)]
 
 
 def _json_records(

@@ -347,7 +347,9 @@ def _read_logs(
     opened = logs.open_logs(sources, given, raw_by, options.log_format, estimates=options.estimates)
     sources, layouts = opened.sources, opened.layouts
     account = _Account()
-    work = _work(settings, overrides, options)
+    # without labels in the sample, text is read from the start: a chunk that lacks them is read twice else
+    labelled = all(layout.labelled for layout in layouts)
+    work = _work(settings, overrides, options, labelled=labelled)
     sessions = Sessions()
     parts: list[Usage] = []
     # what a compressed file holds is only known at its end
@@ -427,7 +429,7 @@ def _public_sources(
     return (*found, *({"name": name, "lines": n} for name, n in together.items()))
 
 
-def _work(settings: Settings, overrides: Sequence[Override], options: Options) -> _Work:
+def _work(settings: Settings, overrides: Sequence[Override], options: Options, *, labelled: bool) -> _Work:
     rules = _Once(lambda: tasks.read_rules(options.task_rules))
     load = _Once(lambda: _load_classifier(options.classifier)) if options.classify else None
     if options.classifier is not None and load is not None:
@@ -450,7 +452,7 @@ def _work(settings: Settings, overrides: Sequence[Override], options: Options) -
         columns,
         [c for c in columns if c not in (*_TEXT, *_ASKED_BY_RULES) or c in settings.by],
         load,
-        bool(overrides) or options.tasks_from != "log",
+        bool(overrides) or options.tasks_from != "log" or not labelled,
         keep,
     )
 
