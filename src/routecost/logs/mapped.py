@@ -117,8 +117,9 @@ class Usual:
         if sum(path not in self.paths for path in paths) < _WORTH_A_LOOK:
             return paths
         try:
-            text = pl.Series([data.decode()])
-        except UnicodeDecodeError:
+            # not through a Python text, which has up to four bytes a character
+            text = pl.Series([data], dtype=pl.Binary).cast(pl.String)
+        except pl.exceptions.PolarsError:
             return paths
         return paths if text.str.contains(self.unusual)[0] else {p: k for p, k in paths.items() if p in self.paths}
 
