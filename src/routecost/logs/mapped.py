@@ -15,6 +15,7 @@ from typing import Any, Final
 import polars as pl
 
 from routecost.logs import finish
+from routecost.logs.dialects.shapes import real
 from routecost.logs.fields import MESSAGES, REPEATED, TYPES, Field, Fields, Numbered, Reading, Record, Type, find, whole
 from routecost.logs.flat import Layout, canonical, shown
 from routecost.logs.messages import column as messages_column
@@ -300,7 +301,7 @@ def _column(path: str, values: list[Any], kind: Type, wrong: dict[int, str]) -> 
             path, [value if value.__class__ is str or value is None else _text(value) for value in values], pl.String
         )
     if kind == "number":
-        return pl.Series(path, [_number(value) for value in values], pl.Float64)
+        return pl.Series(path, [real(value) for value in values], pl.Float64)
     if kind == "flag":
         return pl.Series(path, [_flag(value) for value in values], pl.Boolean)
     if kind == "count":
@@ -343,16 +344,6 @@ def _json(value: Any) -> str | None:
         return json.dumps(value, ensure_ascii=False, default=str)
     except RecursionError:
         return None
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or value is None:
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _flag(value: Any) -> bool | None:

@@ -29,7 +29,7 @@ class Inspected:
     rows: the first requests as they are mapped (schema.REQUEST). mapped: column -> the fields it is read from.
     ignored: fields of the sample that nothing reads, with how many records have them. requests, lines, skipped,
     repeated, rejected: of the first part (up to 16 MB). with_tokens: requests with input and output counts; estimated:
-    those of them whose counts are estimated.
+    those of them whose counts are estimated. answered_by: the format of the file that has the answers.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Inspected:
     estimated: int
     corrected: Mapping[str, int]
     notes: tuple[str, ...]
+    answered_by: str | None = None
 
 
 def inspect(
@@ -107,6 +108,7 @@ def _inspected(source: logs.Source, given: logs.Layout | None, log_format: str |
         int(known["tokens_estimated"].fill_null(False).sum()),
         parsed.corrected if parsed else {},
         layout.notes,
+        dialect.companion if dialect is not None else None,
     )
 
 

@@ -72,6 +72,8 @@ def _sentences(file: Inspected) -> list[str]:
         f"  Why: {file.why.replace('`', '')}.",
         f"  Carries {file.carries}.",
     ]
+    if file.answered_by is not None:
+        return [*lines, f"  Its answers are in another file ({file.answered_by}): name both, or the folder of both."]
     part = f"  The first part of it ({many(file.lines, 'record')}): {many(file.requests, 'call')}"
     if file.skipped:
         part += f", {many(file.skipped, 'other record')}"

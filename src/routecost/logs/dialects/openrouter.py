@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from routecost.logs.dialects.shapes import mapping
-from routecost.logs.fields import Dialect, Reading, Record, count, flag, made, number, status, text
+from routecost.logs.fields import Dialect, Field, Reading, Record, count, flag, made, number, status, text
 
 
 def good(cancelled: pl.Expr, finish: pl.Expr) -> pl.Expr:
@@ -23,24 +23,31 @@ def inside(sample: Sequence[Record]) -> str:
     return "data." if any(mapping(record.get("data")) for record in sample) else ""
 
 
+def generation(at: str) -> dict[str, Field]:
+    """What generation records say, of OpenRouter and of those that write as it does."""
+    return {
+        "request_id": text(f"{at}id"),
+        "ts": text(f"{at}created_at"),
+        "provider": text(f"{at}provider_name"),
+        "model": text(f"{at}model"),
+        "total_input_tokens": count(f"{at}native_tokens_prompt"),
+        "cache_read_tokens": count(f"{at}native_tokens_cached"),
+        "output_tokens": count(f"{at}native_tokens_completion"),
+        "reasoning_tokens": count(f"{at}native_tokens_reasoning"),
+        "cost_usd": number(f"{at}total_cost"),
+        "stream": flag(f"{at}streamed"),
+        "finish_reason": text(f"{at}finish_reason"),
+    }
+
+
 def _reading(sample: Sequence[Record]) -> Reading:
     at = inside(sample)
-    finish = text(f"{at}finish_reason")
+    said = generation(at)
     return Reading(
         {
-            "request_id": text(f"{at}id"),
-            "ts": text(f"{at}created_at"),
-            "provider": text(f"{at}provider_name"),
-            "model": text(f"{at}model"),
-            "total_input_tokens": count(f"{at}native_tokens_prompt"),
-            "cache_read_tokens": count(f"{at}native_tokens_cached"),
-            "output_tokens": count(f"{at}native_tokens_completion"),
-            "reasoning_tokens": count(f"{at}native_tokens_reasoning"),
-            "cost_usd": number(f"{at}total_cost"),
+            **said,
             "latency_ms": number(f"{at}latency"),
-            "stream": flag(f"{at}streamed"),
-            "status": status(made(good, flag(f"{at}cancelled"), finish)),
-            "finish_reason": finish,
+            "status": status(made(good, flag(f"{at}cancelled"), said["finish_reason"])),
             "session_id": text(f"{at}session_id"),
             "user_id": text(f"{at}external_user"),
             "feature": text(f"{at}origin", f"{at}http_referer"),
