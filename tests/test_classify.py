@@ -350,3 +350,11 @@ def test_a_hostile_classifier_file_runs_nothing(cli: Run, log: Path, tmp_path: P
     assert done.returncode == 3
     assert "not a classifier of this version" in done.stderr
     assert not (tmp_path / "boom").exists()
+
+
+def test_labels_that_a_spreadsheet_separated_by_semicolons(cli: Run, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text('task;prompt\nsimple;"Hello; how are you?"\ncode;"def f(x): return x"\n')
+    run = cli("classifier", "evaluate", labels)
+    assert run.returncode == 0, run.stderr
+    assert "on 2 labels" in run.stdout

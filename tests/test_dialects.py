@@ -329,6 +329,18 @@ def test_a_batch_input_alone_is_refused_with_what_to_do() -> None:
         read(files_of("openai-batch", OURS)[:1])
 
 
+def test_batches_that_use_the_same_ids_are_not_mixed_up(cli: Run, tmp_path: Path) -> None:
+    for file in TOGETHER["openai-batch"]:
+        (tmp_path / file).write_bytes((OURS / file).read_bytes())
+    other = (OURS / "openai-batch-input.jsonl").read_text().replace('"content": "', '"content": "Other: ')
+    (tmp_path / "other-input.jsonl").write_text(other)
+    run = cli("convert", tmp_path, "-o", tmp_path / "out.parquet")
+    assert "4 custom_ids of batch inputs stand for different requests" in run.stdout
+    assert pl.read_parquet(tmp_path / "out.parquet")["prompt"].null_count() == 4
+    (tmp_path / "out.parquet").unlink()
+    assert any("custom_ids" in note for note in analysis(cli, tmp_path)["input"]["notes"])
+
+
 def test_unknown_format_is_refused() -> None:
     with pytest.raises(UsageError, match="routecost formats"):
         logs.layout_of(logs.find_sources([str(OURS / "otel.jsonl")])[0], log_format="nonsense")

@@ -19,11 +19,12 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class Opened:
-    """Logs that can be read: the sources with their layouts, and what is to be said of them."""
+    """Logs that can be read: the sources with their layouts, and what is to be said of them (complete when all is read:
+    the requests of batches are read when they are first asked for)."""
 
     sources: tuple[Source, ...]
     layouts: tuple[Layout, ...]
-    notes: tuple[str, ...] = ()
+    notes: Sequence[str] = ()
 
 
 def open_logs(
@@ -67,7 +68,7 @@ def open_logs(
         answers = _joined(asked, answers, notes)
     for _, layout in answers:
         notes.extend(layout.notes)
-    return Opened(tuple(s for s, _ in answers), tuple(layout for _, layout in answers), tuple(notes))
+    return Opened(tuple(s for s, _ in answers), tuple(layout for _, layout in answers), notes)
 
 
 def _joined(

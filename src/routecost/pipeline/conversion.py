@@ -13,7 +13,7 @@ import polars as pl
 from routecost import logs
 from routecost.errors import InputError
 from routecost.pipeline.intake import Locate, Progress, RejectWriter
-from routecost.pipeline.labelling import Writer, over, sources_of
+from routecost.pipeline.labelling import Writer, open_paths, over
 from routecost.schema import REQUEST
 
 # Where a request stands in a file that need not be there any more.
@@ -53,8 +53,9 @@ def convert(
     Raises InputError where a path cannot be read or `output` not be written, UsageError for another kind of file.
     """
     columns = tuple(c for c in REQUEST if c not in _LEFT_OUT)
-    sources = sources_of(paths, field_map, log_format, tuple(b for b in by if b not in REQUEST), estimates=estimates)
-    names = [Path(source.name).name for source, _ in sources]
+    extra = tuple(b for b in by if b not in REQUEST)
+    opened = open_paths(paths, field_map, log_format, extra, estimates=estimates)
+    names = [Path(source.name).name for source in opened.sources]
     refused = RejectWriter(rejects)
 
     def work(chunk: logs.Chunk, index: int) -> tuple[int, int, logs.Parsed, pl.DataFrame]:
@@ -66,7 +67,7 @@ def convert(
     counts: collections.Counter[str] = collections.Counter()
     damaged: list[str] = []
     with Writer(output, private=True) as writer:
-        for index, ordinal, parsed, frame in over(sources, work, damaged, progress):
+        for index, ordinal, parsed, frame in over(opened, work, damaged, progress):
             counts["lines"] += parsed.lines
             counts["skipped"] += parsed.skipped
             counts["repeated"] += parsed.repeated
@@ -80,8 +81,8 @@ def convert(
         if not counts["requests"]:
             what = f": all {counts['rejected']:,} lines were rejected" if counts["rejected"] else ""
             raise InputError(f"no request in {', '.join(paths)}{what}.")
-    refused.finish(Locate([source for source, _ in sources], [layout for _, layout in sources]))
-    formats = collections.Counter(layout.dialect.name if layout.dialect else logs.FLAT for _, layout in sources)
+    refused.finish(Locate(opened.sources, opened.layouts))
+    formats = collections.Counter(layout.dialect.name if layout.dialect else logs.FLAT for layout in opened.layouts)
     return Converted(
         counts["requests"],
         counts["lines"],
@@ -91,5 +92,5 @@ def convert(
         counts["estimated"],
         dict(sorted(formats.items())),
         tuple(damaged),
-        tuple(dict.fromkeys(note for _, layout in sources for note in layout.notes)),
+        tuple(opened.notes),
     )

@@ -86,7 +86,8 @@ class Typist:
 
 @dataclass(frozen=True)
 class Classified:
-    """What `classify` wrote: requests by task and by what decided it; rejected lines; the files that were damaged."""
+    """What `classify` wrote: requests by task and by what decided it; rejected lines; the files that were damaged;
+    remarks on the files."""
 
     requests: int
     rejected: int
@@ -94,6 +95,7 @@ class Classified:
     by_source: Mapping[str | None, int]
     by_model: Mapping[str | None, int]
     damaged: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def classify(
@@ -139,8 +141,9 @@ def classify(
 
     rejected = requests = 0
     damaged: list[str] = []
+    opened = open_paths(paths, field_map, log_format)
     with Writer(output, private=True) as writer:
-        for frame, rejects in over(sources_of(paths, field_map, log_format), work, damaged, progress):
+        for frame, rejects in over(opened, work, damaged, progress):
             rejected += rejects
             requests += frame.height
             for counter, column in ((by_task, "task"), (by_source, "task_source"), (by_model, "routed_model")):
@@ -150,7 +153,7 @@ def classify(
         if not requests:
             what = f": all {rejected:,} lines were rejected" if rejected else ""
             raise InputError(f"no request in {', '.join(paths)}{what}.")
-    return Classified(requests, rejected, by_task, by_source, by_model, tuple(damaged))
+    return Classified(requests, rejected, by_task, by_source, by_model, tuple(damaged), tuple(opened.notes))
 
 
 _SEEN_BY_RULES: Final = (
@@ -170,15 +173,15 @@ _SEEN_BY_RULES: Final = (
 )
 
 
-def sources_of(
+def open_paths(
     paths: Sequence[str],
     field_map: Path | None,
     log_format: str | None = None,
     extra: Sequence[str] = (),
     *,
     estimates: bool = True,
-) -> list[tuple[logs.Source, logs.Layout]]:
-    """Files with how they are read. Raises InputError where there is none."""
+) -> logs.Opened:
+    """Logs with how they are read. Raises InputError where there is none."""
     given = logs.read_map(field_map) if field_map else None
     sources = list(logs.find_sources(paths))
     for source in sources:
@@ -186,12 +189,11 @@ def sources_of(
             raise InputError(f"{source.name} is a usage file: it holds counts and no request. Name the log itself.")
     if not sources:
         raise InputError("nothing to read: no file among " + ", ".join(paths))
-    opened = logs.open_logs(sources, given, extra, log_format, estimates=estimates)
-    return list(zip(opened.sources, opened.layouts, strict=True))
+    return logs.open_logs(sources, given, extra, log_format, estimates=estimates)
 
 
 def over(
-    sources: Sequence[tuple[logs.Source, logs.Layout]],
+    opened: logs.Opened,
     work: Callable[[logs.Chunk, int], T],
     damaged: list[str],
     progress: Progress | None,
@@ -200,7 +202,7 @@ def over(
     """`work` on every chunk and the number of its source, in threads; its results in order. only: the chunks of each
     source that are wanted."""
     threads = min(8, (os.cpu_count() or 1) + 1)
-    total = 0 if any(s.compression for s, _ in sources) else sum(s.size for s, _ in sources)
+    total = 0 if any(s.compression for s in opened.sources) else sum(s.size for s in opened.sources)
     waiting: collections.deque[tuple[int, Future[T]]] = collections.deque()
     done = 0
 
@@ -214,7 +216,7 @@ def over(
         return result
 
     with ThreadPoolExecutor(threads) as pool:
-        for index, (source, layout) in enumerate(sources):
+        for index, (source, layout) in enumerate(zip(opened.sources, opened.layouts, strict=True)):
             if only is not None and index not in only:
                 continue
             try:
@@ -304,7 +306,7 @@ def sample(
     for, so that weighted shares estimate those of the whole log without bias. The same seed draws the same rows from
     the same requests, in whatever order files and lines stand.
     """
-    sources = sources_of(paths, field_map, log_format)
+    opened = open_paths(paths, field_map, log_format)
     narrow: list[pl.DataFrame] = []
     sums: list[pl.DataFrame] = []
     damaged: list[str] = []
@@ -322,7 +324,7 @@ def sample(
         )
         return _lowest(rows, n), sizes, height - rows.height
 
-    for rows, sizes, empty in over(sources, look, damaged, progress):
+    for rows, sizes, empty in over(opened, look, damaged, progress):
         narrow.append(rows)
         sums.append(sizes)
         without += empty
@@ -351,7 +353,7 @@ def sample(
         requests = chunk.parse(tuple(REQUEST)).requests.with_columns(pl.col("row").cast(pl.Int64))
         return typist.decide(requests.join(mine, on="row", how="inner", maintain_order="left"))
 
-    found = pl.concat(over(sources, fetch, damaged, None, wanted), how="diagonal").sort("priority")
+    found = pl.concat(over(opened, fetch, damaged, None, wanted), how="diagonal").sort("priority")
     frame = found.select(
         pl.lit(None, pl.String).alias("task"),
         pl.lit(None, pl.String).alias("alt"),

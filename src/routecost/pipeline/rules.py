@@ -12,7 +12,7 @@ import polars as pl
 
 from routecost import logs, tasks
 from routecost.pipeline.intake import Progress
-from routecost.pipeline.labelling import over, sources_of
+from routecost.pipeline.labelling import open_paths, over
 from routecost.routing import Finding, Table, holding
 from routecost.schema import REQUEST
 
@@ -51,7 +51,7 @@ def check_rules(
     progress: Progress | None = None,
 ) -> list[Checked]:
     """The task rules, and with a log the overrides of the tables too: each with its use and findings."""
-    counted = _counted(rules, tables, sources_of(paths, field_map, log_format), progress) if paths else None
+    counted = _counted(rules, tables, open_paths(paths, field_map, log_format), progress) if paths else None
     texts = [str(rule) for rule in rules.rules]
     targets = [rule.task for rule in rules.rules]
     covered = [_covered(rules.rules[:j], rule) for j, rule in enumerate(rules.rules)]
@@ -73,7 +73,7 @@ def _covered(earlier: Sequence[tasks.Rule], rule: tasks.Rule) -> int | None:
 def _counted(
     rules: tasks.Rules,
     tables: Sequence[Table],
-    sources: Sequence[tuple[logs.Source, logs.Layout]],
+    opened: logs.Opened,
     progress: Progress | None,
 ) -> list[tuple[int, Counts, Counts]]:
     """For the rules and each table: requests, (n, n) requests on which two hold both, (n,) those that each decides."""
@@ -85,7 +85,7 @@ def _counted(
 
     damaged: list[str] = []
     total: list[tuple[int, Counts, Counts]] | None = None
-    for part in over(sources, work, damaged, progress):
+    for part in over(opened, work, damaged, progress):
         total = (
             part
             if total is None

@@ -40,7 +40,7 @@ def classified_document(result: Classified, output: str) -> Document:
         "task_sources": [{"source": s, "requests": n} for s, n in sorted(result.by_source.items(), key=_by_count)],
         "routed_models": [{"model": m, "requests": n} for m, n in sorted(result.by_model.items(), key=_by_count)],
     }
-    return Document("classify", lines, sections, data)
+    return Document("classify", lines, sections, data, notes=result.notes)
 
 
 def _by_count(item: tuple[str | None, int]) -> tuple[int, str]:
