@@ -21,6 +21,7 @@ from routecost import logs
 from routecost.errors import InputError, UsageError
 from routecost.prices import Book, price, read_prices
 from routecost.schema import NO_MODEL, NO_TOKENS, REQUEST, TOKEN_KINDS, band, day
+from routecost.usage import is_id
 
 HERE = Path(__file__).parent
 OURS = HERE.parent / "sample_logs" / "dialects"
@@ -560,6 +561,18 @@ def test_ids_are_told_apart_without_being_told(cli: Run, tmp_path: Path, planted
     assert one == again != other
     assert all(len(name) == 16 and int(name, 16) >= 0 for name in (*one, *other))
     assert cli("tally", planted / "flat.jsonl", "-o", out, "--salt", "a", "--plain-ids").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        *((n, True) for n in ("user_id", "end_user", "user", "customerId", "metadata.customer", "email", "client_ip")),
+        *((n, True) for n in ("session_id", "hashed_ip", "conversation_id", "userEmail", "account-name")),
+        *((n, False) for n in ("feature", "model", "day", "customer_segment", "user_tier", "region", "team", "tip")),
+    ],
+)
+def test_which_columns_tell_who_somebody_is(name: str, *, told: bool) -> None:
+    assert is_id(name) is told
 
 
 @pytest.mark.parametrize(

@@ -399,12 +399,14 @@ def _read_logs(
         Fault(code, n, reason, locate.places(places)) for code, (n, reason, places) in sorted(account.faults.items())
     )
     ids = [b for b in settings.by if is_id(b) or _is_id_field(b, layouts)] if options.hash_ids else []
+    notes = list(opened.notes)
     if ids:
         usage = hashed(usage, ids, options.salt or machine_salt())
+        notes.append(f"Hashed with a salt: {', '.join(ids)} (--plain-ids keeps them as they are).")
     writer.finish(locate)
     formats = collections.Counter(layout.dialect.name if layout.dialect else logs.FLAT for layout in layouts)
     return Intake(
-        usage, rejected, duplicates, tuple(account.damaged), tuple(opened.notes), formats=dict(sorted(formats.items()))
+        usage, rejected, duplicates, tuple(account.damaged), tuple(notes), formats=dict(sorted(formats.items()))
     )
 
 

@@ -17,11 +17,11 @@ import polars as pl
 from routecost.errors import InputError
 from routecost.usage.cells import Usage, merge
 
-# Of a request; and names of fields that say who or in which talk.
+# Of a request; and fields whose names end with somebody, or what tells them: `end_user`, `metadata.customerId`.
 _ID_COLUMNS: Final = ("request_id", "session_id", "user_id")
 _ID_NAMES: Final = re.compile(
-    r"(^|[^a-z])(user|username|session|conversation|thread|customer|client|account|member|employee|person|visitor|email|"
-    r"mail|phone|ip|hashed_ip|trace|device)s?($|[^a-z]|(?-i:Id|ID|Name|Email))",
+    r"(^|[^a-z]|(?<=[a-z])(?-i:(?=[A-Z])))(user|username|session|conversation|thread|customer|client|account|member|"
+    r"employee|person|visitor|email|mail|phone|ip|trace|device)s?([._-]?(id|name|email|mail|address|key|hash|ip|uuid)s?)?$",
     re.IGNORECASE,
 )
 # 64 bits of each: enough for a million keys, short enough for a table.
