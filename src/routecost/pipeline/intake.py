@@ -56,6 +56,8 @@ _BATCH_ROWS = 65_536
 _DUPLICATE_ROWS = 1_000_000
 # Columns that no command of the present asks a log for.
 _UNUSED = ("file", "line", "request_hash")
+# Columns that are only read when somebody groups by them.
+_SELDOM = ("model_requested", "stream")
 # Columns that only task rules, and overrides on the request itself, look at.
 _ASKED_BY_RULES = ("n_messages", "project")
 
@@ -445,7 +447,7 @@ def _work(settings: Settings, overrides: Sequence[Override], options: Options, *
     if options.until is not None:
         before = pl.col("ts") < options.until
         keep = before if keep is None else keep & before
-    columns = [c for c in REQUEST if c not in _UNUSED]
+    columns = [c for c in REQUEST if c not in (*_UNUSED, *_SELDOM) or c in settings.by]
     return _Work(
         settings,
         options,
