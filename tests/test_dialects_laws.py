@@ -611,7 +611,7 @@ def conversation(key: str, turns: Sequence[tuple[int, int, bool]]) -> list[list[
     lines = []
     above = None
     for place, (blocks, output, side) in enumerate(turns):
-        common = {"sessionId": key, "cwd": f"/work/{key}", "isSidechain": side}
+        common = {"sessionId": key, "cwd": f"/projects/{key}", "isSidechain": side}
         asked = {**common, "type": "user", "uuid": f"{key}-u{place}", "parentUuid": above}
         asked["message"] = {"role": "user", "content": f"question {place} of {key}"}
         block = []
