@@ -75,8 +75,7 @@ class Dialect:
     signature: what a record of it has, in words. matches: whether a record is of it. reading: how, from a sample of
     its records. whole: a file is read at once, as its lines depend on each other. reads: the fields that `unpack`
     looks at, where it is not the fields' leaves that tell. named_by_id: files have the id of a session or request for
-    their name. companion: holds requests without answers, to be joined
-    with the dialect named.
+    their name. companion: holds requests without answers, to be joined with the dialect named.
     """
 
     name: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
-import json
 import math
 import re
 import threading
@@ -16,24 +15,15 @@ import polars as pl
 
 from routecost.logs import finish
 from routecost.logs.dialects.shapes import real
-from routecost.logs.fields import MESSAGES, REPEATED, TYPES, Field, Fields, Numbered, Reading, Record, Type, find, whole
+from routecost.logs.fields import MESSAGES, REPEATED, TYPES, Fields, Numbered, Reading, Record, Type, find, whole
 from routecost.logs.flat import Layout, canonical, shown
 from routecost.logs.messages import column as messages_column
-from routecost.logs.messages import words
+from routecost.logs.messages import dumped, words
 from routecost.schema import REQUEST, TOKEN_KINDS
 
-_SPOKEN: Final = ("prompt", "system", "previous_prompt", "n_messages", "needs", "tokens_estimated")
 _TEXTS: Final = ("prompt", "system", "previous_prompt", "n_messages")
-_SPOKEN_FROM: Final = (
-    "messages",
-    "prompt",
-    "system",
-    "previous_prompt",
-    "n_messages",
-    "tools",
-    "response_format",
-    "needs",
-)
+_SPOKEN: Final = (*_TEXTS, "needs", "tokens_estimated")
+_SPOKEN_FROM: Final = (*_TEXTS, "messages", "tools", "response_format", "needs")
 _NOTHING: Final = ("", "null", "none", "nan", "na", "n/a")
 _FRAME_TYPES: Final = (pl.String(), pl.Boolean(), pl.Date())
 
@@ -336,14 +326,7 @@ def _text(value: Any) -> str | None:
         return str(value)
     if isinstance(value, bytes):
         return value.decode(errors="replace")
-    return _json(value)
-
-
-def _json(value: Any) -> str | None:
-    try:
-        return json.dumps(value, ensure_ascii=False, default=str)
-    except RecursionError:
-        return None
+    return dumped(value)
 
 
 def _flag(value: Any) -> bool | None:
@@ -361,7 +344,7 @@ def _choices(value: Any) -> list[dict[str, Any]] | None:
         message = item.get("message")
         content = message.get("content") if isinstance(message, Mapping) else None
         if content is not None and not isinstance(content, str):
-            content = _json(content)
+            content = dumped(content)
         said = item.get("text")
         found.append(
             {
@@ -515,22 +498,3 @@ def understood(layout: Layout) -> tuple[str, ...]:
     if layout.reading.unpack is not None and layout.dialect.reads:
         return layout.dialect.reads
     return tuple(sorted(leaves(layout, layout.reading.fields)))
-
-
-__all__ = [
-    "Field",
-    "Joined",
-    "Usual",
-    "asked",
-    "asking",
-    "doubtful",
-    "flat_leaves",
-    "frame_leaves",
-    "leaves",
-    "record_leaves",
-    "requests",
-    "schema",
-    "targets",
-    "understood",
-    "unpacked",
-]  # fmt: skip

@@ -202,8 +202,8 @@ def _sound(value: Any) -> Any:
     return {_sound(key): _sound(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
-def _dumped(value: Any) -> str | None:
-    """A value as JSON text; None where it is nested too deeply to be a message."""
+def dumped(value: Any) -> str | None:
+    """A value as JSON text; None where it is nested too deeply."""
     try:
         return json.dumps(value, ensure_ascii=False, default=str)
     except RecursionError:
@@ -312,7 +312,7 @@ _LANGCHAIN: Final = {"HumanMessage": "user", "human": "user", "SystemMessage": "
 def _message(role: str | None, content: Any) -> dict[str, str | None]:
     if content is None or isinstance(content, str):
         return {"role": role, "content": content, "parts": None}
-    return {"role": role, "content": _dumped(content), "parts": None}
+    return {"role": role, "content": dumped(content), "parts": None}
 
 
 def column(values: Sequence[Any]) -> pl.Series:

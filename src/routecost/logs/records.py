@@ -186,11 +186,11 @@ def _dialect_layout(
             raise InputError(f"{source.name}: no field {path!r} to group by.{near} Fields seen: {', '.join(seen)}.")
     layout = replace(layout, labelled=any(find(r, path) is not None for r in shown for path in tasks))
     if reading.unpack is None and source.kind == "jsonl":
-        paths = mapped.leaves(layout, reading.fields)
+        paths, data = mapped.leaves(layout, reading.fields), b"\n".join(lines)
         for typed, any_messages in _TYPED:
             types = mapped.schema(paths, any_messages=any_messages)
-            if types is not None and lines and _read_json(b"\n".join(lines), types) is not None:
-                return replace(layout, typed=typed, usual=mapped.Usual.of(paths, b"\n".join(lines)))
+            if types is not None and lines and _read_json(data, types) is not None:
+                return replace(layout, typed=typed, usual=mapped.Usual.of(paths, data))
     return layout
 
 

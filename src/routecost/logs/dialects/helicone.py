@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import polars as pl
-
-from routecost.logs.dialects.pairs import request_fields, response_fields, stream_if_asked
+from routecost.logs.dialects.pairs import request_fields, response_fields, stream_if_asked, unless_counted
 from routecost.logs.fields import (
     Dialect,
     Reading,
@@ -20,7 +18,6 @@ from routecost.logs.fields import (
     has,
     http_status,
     labels,
-    made,
     number,
     plus,
     text,
@@ -33,13 +30,6 @@ _NO_CACHE = "00000000-0000-0000-0000-000000000000"
 def _reading(_: Sequence[Record]) -> Reading:
     asked, said = request_fields("request_body"), response_fields("response_body")
     marked = labels("request_properties", "properties")
-    from_body = made(lambda a, b: a.is_not_null() | b.is_not_null(), said["total_input_tokens"], said["input_tokens"])
-    beside = made(lambda body, value: pl.when(~body).then(value), from_body, count("prompt_tokens"))
-    output = made(
-        lambda body, value: pl.when(~body).then(value),
-        from_body,
-        plus(count("completion_tokens"), count("reasoning_tokens")),
-    )
     return Reading(
         {
             **either(marked, asked, said),
@@ -48,12 +38,12 @@ def _reading(_: Sequence[Record]) -> Reading:
             "provider": text("provider"),
             "model_requested": text("request_model") | asked["model_requested"],
             "model": text("response_model") | said["model"] | text("model_override", "model"),
-            "input_tokens": said["input_tokens"] | beside,
+            "input_tokens": said["input_tokens"] | unless_counted(said, count("prompt_tokens")),
             "cache_read_tokens": said["cache_read_tokens"] | count("prompt_cache_read_tokens"),
             "written_tokens": said["written_tokens"] | count("prompt_cache_write_tokens"),
-            "output_tokens": said["output_tokens"] | output,
-            "reasoning_tokens": said["reasoning_tokens"]
-            | made(lambda body, value: pl.when(~body).then(value), from_body, count("reasoning_tokens")),
+            "output_tokens": said["output_tokens"]
+            | unless_counted(said, plus(count("completion_tokens"), count("reasoning_tokens"))),
+            "reasoning_tokens": said["reasoning_tokens"] | unless_counted(said, count("reasoning_tokens")),
             "cost_usd": number("costUSD", "cost"),
             "latency_ms": number("delay_ms", "latency"),
             "ttft_ms": number("time_to_first_token"),

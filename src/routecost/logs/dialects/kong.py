@@ -7,14 +7,12 @@ audit log of its AI plugins.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import polars as pl
-
-from routecost.logs.dialects.pairs import request_fields, response_fields
+from routecost.logs.dialects.pairs import request_fields, response_fields, unless_counted
 from routecost.logs.dialects.shapes import mapping
 from routecost.logs.fields import (
     Dialect,
+    Field,
     Reading,
     Record,
     count,
@@ -38,11 +36,9 @@ def _reading(sample: Sequence[Record]) -> Reading:
     ]
     at = f"ai.{max(plugins, key=plugins.count)}" if plugins else "ai.proxy"
     asked, said = request_fields(f"{at}.payload.request"), response_fields(f"{at}.payload.response")
-    # the counts of a body that was logged are the provider's own; with it goes all, without it the plugin's
-    from_body = made(lambda a, b: a.is_not_null() | b.is_not_null(), said["total_input_tokens"], said["input_tokens"])
 
-    def unless(*names: str) -> Any:
-        return made(lambda body, n: pl.when(~body).then(n), from_body, count(*(f"{at}.usage.{name}" for name in names)))
+    def unless(*names: str) -> Field:
+        return unless_counted(said, count(*(f"{at}.usage.{name}" for name in names)))
 
     return Reading(
         {

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from routecost.logs.dialects.shapes import head, mapping
 from routecost.logs.fields import OURS, Dialect, Numbered, Reading, Record, find, first, opened, whole
 from routecost.logs.messages import normalised, system_of
 
@@ -32,10 +33,8 @@ def _unpack(records: Iterable[Numbered]) -> Iterator[Numbered]:
 
 def _call(record: Record) -> Record:
     asked = opened(record.get("input"))
-    meta = opened(record.get("metadata"))
-    meta = meta if isinstance(meta, Mapping) else {}
-    params = opened(first(record, "modelParameters", "model_parameters"))
-    params = params if isinstance(params, Mapping) else {}
+    meta = mapping(record.get("metadata"))
+    params = mapping(first(record, "modelParameters", "model_parameters"))
     tags = opened(first(record, "tags", "traceTags", "trace_tags"))
     events = "latencyMs" in record or "providedModelName" in record
     return {
@@ -57,9 +56,7 @@ def _call(record: Record) -> Record:
         "status": "error" if record.get("level") == "ERROR" else "ok",
         "user_id": first(record, "userId", "user_id"),
         "session_id": first(record, "sessionId", "session_id"),
-        "feature": first(meta, "feature")
-        or (tags[0] if isinstance(tags, list) and tags else None)
-        or first(record, "traceName", "trace_name"),
+        "feature": first(meta, "feature") or head(tags) or first(record, "traceName", "trace_name"),
         "mode": first(meta, "mode"),
         "task": first(meta, "task"),
         "project": first(meta, "project"),

@@ -19,6 +19,7 @@ from routecost.logs.fields import (
     choice_end,
     choice_text,
     count,
+    either,
     first_tag,
     flag,
     has,
@@ -37,23 +38,14 @@ AUTOMATIC = "User-Agent: "
 
 def counts(*objects: str) -> dict[str, Field]:
     """Details of a usage object; the counts themselves have columns of their own."""
-    found = [usage(at) for at in objects]
-    parts = ("cache_read_tokens", "written_tokens", "cache_write_1h_tokens", "reasoning_tokens")
-    details = {name: _any(*(one[name] for one in found)) for name in parts}
+    found = either(*(usage(at) for at in objects))
+    parts = ("cache_read_tokens", "written_tokens", "cache_write_1h_tokens", "reasoning_tokens", "web_searches")
     return {
-        **details,
+        **{name: found[name] for name in parts},
         "total_input_tokens": count("prompt_tokens"),
         "output_tokens": count("completion_tokens"),
         "total_tokens": count("total_tokens"),
-        "web_searches": _any(*(one["web_searches"] for one in found)),
     }
-
-
-def _any(*fields: Field) -> Field:
-    whole = fields[0]
-    for field in fields[1:]:
-        whole = whole | field
-    return whole
 
 
 def _reading(_: Sequence[Record]) -> Reading:

@@ -127,6 +127,12 @@ def response_fields(at: str) -> dict[str, Field]:
     }
 
 
+def unless_counted(said: Mapping[str, Field], own: Field) -> Field:
+    """A gateway's own count, where the response that it logged has no usage: with that goes all of a provider's."""
+    counted = made(lambda a, b: a.is_not_null() | b.is_not_null(), said["total_input_tokens"], said["input_tokens"])
+    return made(lambda body, value: pl.when(~body).then(value), counted, own)
+
+
 def stream_if_asked(at: str) -> Field:
     """Whether the request at a path asked for a stream; null where no request is logged."""
     told = made(lambda model, said: model.is_not_null() | said.is_not_null(), text(*under(at, "model")),

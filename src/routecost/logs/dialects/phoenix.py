@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from routecost.logs.dialects.shapes import span_ms
+from routecost.logs.dialects.shapes import head, mapping, span_ms
 from routecost.logs.fields import OURS, Dialect, Numbered, Reading, Record, find, first, opened
 from routecost.logs.messages import normalised
 
@@ -26,10 +26,7 @@ def _call(span: Record) -> Record:
     def said(*names: str) -> Any:
         return first(span, *(f"{_AT}{name}" for name in names))
 
-    params = opened(said("llm.invocation_parameters"))
-    params = params if isinstance(params, Mapping) else {}
-    meta = opened(said("metadata"))
-    meta = meta if isinstance(meta, Mapping) else {}
+    params, meta = mapping(said("llm.invocation_parameters")), mapping(said("metadata"))
     tags = opened(said("tag.tags"))
     asked = said("llm.request.model_name") or params.get("model")
     streamed = params.get("stream")
@@ -56,7 +53,7 @@ def _call(span: Record) -> Record:
         "status": "error" if span.get("status_code") == "ERROR" else "ok",
         "session_id": said("session.id"),
         "user_id": said("user.id"),
-        "feature": meta.get("feature") or (tags[0] if isinstance(tags, list) and tags else None),
+        "feature": meta.get("feature") or head(tags),
         "response_text": said("output.value"),
     }
 

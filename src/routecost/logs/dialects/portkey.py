@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from routecost.logs.dialects.pairs import request_fields, response_fields, stream_if_asked
+from routecost.logs.dialects.pairs import request_fields, response_fields, stream_if_asked, unless_counted
 from routecost.logs.fields import (
     Dialect,
     Field,
@@ -44,11 +44,6 @@ def _reading(sample: Sequence[Record]) -> Reading:
     )
     asked, said = request_fields(at[0]), response_fields(at[1])
     marked = either(labels("metadata"), _arrays("metadata.key", "metadata.value"))
-    from_body = made(lambda a, b: a.is_not_null() | b.is_not_null(), said["total_input_tokens"], said["input_tokens"])
-
-    def unless(*names: str) -> Field:
-        return made(lambda body, value: pl.when(~body).then(value), from_body, count(*names))
-
     return Reading(
         {
             **either(marked, asked, said),
@@ -56,9 +51,10 @@ def _reading(sample: Sequence[Record]) -> Reading:
             "ts": text("created_at"),
             "provider": text("ai_org", "ai_provider"),
             "model": said["model"] | text("ai_model"),
-            "total_input_tokens": said["total_input_tokens"] | unless("req_units", "request_tokens"),
-            "output_tokens": said["output_tokens"] | unless("res_units", "response_tokens"),
-            "total_tokens": said["total_tokens"] | unless("total_units", "total_tokens"),
+            "total_input_tokens": said["total_input_tokens"]
+            | unless_counted(said, count("req_units", "request_tokens")),
+            "output_tokens": said["output_tokens"] | unless_counted(said, count("res_units", "response_tokens")),
+            "total_tokens": said["total_tokens"] | unless_counted(said, count("total_units", "total_tokens")),
             "cost_usd": number("cost").map(lambda cents: cents / 100),
             "latency_ms": number("response_time"),
             "ttft_ms": Field({}, pl.lit(None, pl.Float64)),
