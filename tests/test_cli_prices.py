@@ -73,6 +73,35 @@ def test_show_names_dates_thresholds_and_variants() -> None:
     assert "batches without a price of their own: 0.5 off (default.yaml)" in text
 
 
+def test_show_what_a_model_can_do_and_until_when(tmp_path: Path) -> None:
+    text = printed("show", "o3-mini")
+    assert "largest answer 100,000 tokens" in text
+    assert "capabilities tools, json\n" in text
+    assert "does not serve it from 2026-10-23" in text
+    assert "deprecated, says the catalogue; no day is known" in printed("show", "gemini-3-pro")
+    unknown = printed("show", "groq-llama-8b")
+    assert "context window unknown, largest answer unknown" in unknown
+    assert "capabilities unknown\n" in unknown
+
+    shown = json.loads(printed("show", "gpt-5.4", "--format", "json"))["model"]
+    assert shown["capabilities"] == ["tools", "vision", "json"]
+    assert (shown["max_output"], shown["retired"], shown["deprecated"]) == (128000, None, False)
+    team = tmp_path / "team.yaml"
+    team.write_text("models: {gpt-5.4: {capabilities: []}}")
+    assert "capabilities none\n" in printed("show", "gpt-5.4", "--pricing", team)
+
+
+def test_check_names_models_that_are_given_up_and_still_passes(tmp_path: Path) -> None:
+    table = tmp_path / "table.yaml"
+    table.write_text("default: gpt-5.4\nroutes: {simple: o3-mini, code: gemini-3-pro}\n")
+    text = printed("check", "--table", table)
+    assert "Models that are given up, or will be" in text
+    assert "2026-10-23" in text
+    assert "deprecated, no day known" in text
+    checked = json.loads(printed("check", "--table", table, "--format", "json"))
+    assert [named["name"] for named in checked["ending"]] == ["gemini-3-pro", "o3-mini", "gemini-3-pro"]
+
+
 def test_show_an_alias_and_a_negotiated_discount(tmp_path: Path) -> None:
     team = tmp_path / "team.yaml"
     team.write_text("{aliases: {prod: gpt-5.4}, models: {gpt-5.4: {discount: 0.15, fees: {web_searches: 0.01}}}}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from polars.testing import assert_frame_equal
 from routecost import schema, shipped
 from routecost.errors import InputError
 from routecost.prices import (
+    CAPABILITIES,
     COST_KINDS,
     Book,
     check,
@@ -42,6 +43,7 @@ from routecost.prices import (
 )
 from routecost.prices.check import models_in_table
 from routecost.prices.models import When
+from routecost.prices.overlay import digest
 
 COUNTS = (*schema.TOKEN_KINDS, "reasoning_tokens", *schema.FEES)
 TODAY = dt.date(2026, 11, 24)
@@ -548,6 +550,13 @@ def test_fees_without_a_price_are_counted_and_left_out(book: Book, tmp_path: Pat
             ["models.openai/gpt-5.4.discount is 15", "less than or equal to 1"],
         ),
         ("models: {openai/gpt-5.4: {token_ratio: 0}}", ["token_ratio is 0", "greater than 0"]),
+        ("models: {openai/gpt-5.4: {max_output: 0}}", ["max_output is 0", "greater than 0"]),
+        ("models: {openai/gpt-5.4: {retired: soon}}", ["retired is 'soon'"]),
+        ("models: {openai/gpt-5.4: {capabilities: tools}}", ["capabilities is 'tools'", "list"]),
+        (
+            "models: {openai/gpt-5.4: {capabilities: [tools, visoin]}}",
+            ["capabilities.1 is 'visoin'", "tools, vision, json", "mean vision"],
+        ),
         ("models: {a/b: {prices: [{input: -1}]}}", ["input is -1"]),
         ("models: {a/b: {prices: [{input: .inf}]}}", ["input is inf"]),
         ("models: {a/b: {prices: [{from: soon, input: 1}]}}", ["from is 'soon'"]),
@@ -796,6 +805,102 @@ def test_nearest(book: Book) -> None:
     assert book.nearest("zzzzzzzzzz") == []
 
 
+# --- what models can do, and until when ---------------------------------------------------------------------------
+
+
+def test_facts_of_an_overlay(tmp_path: Path) -> None:
+    text = """
+models:
+  openai/gpt-5.4: {capabilities: [json, tools], max_output: 9, retired: 2027-01-02}
+  acme/mute: {capabilities: [], prices: [{input: 1}]}
+  acme/dark: {prices: [{input: 1}]}
+"""
+    book = read_prices([overlay(tmp_path / "team.yaml", text)])
+    known, mute, dark = (book.resolve(None, name) for name in ("gpt-5.4", "acme/mute", "acme/dark"))
+    assert known is not None
+    assert mute is not None
+    assert dark is not None
+    assert known.capabilities == frozenset({"tools", "json"})
+    assert (known.max_output, known.retired, known.deprecated) == (9, dt.date(2027, 1, 2), False)
+    # Nothing and unknown differ.
+    assert mute.capabilities == frozenset()
+    assert (dark.capabilities, dark.max_output, dark.retired, dark.deprecated) == (None, None, None, False)
+
+
+def test_a_borrowed_model_can_do_the_same_but_is_offered_as_long_as_its_provider_likes(tmp_path: Path) -> None:
+    text = "models: {openai/gpt-5.4: {capabilities: [vision], max_output: 9, retired: 2027-01-02}}"
+    book = read_prices([overlay(tmp_path / "team.yaml", text)])
+    ref = book.resolve("azure", "gpt-5.4")
+    assert ref is not None
+    assert (ref.key, ref.capabilities, ref.max_output, ref.retired) == ("azure/gpt-5.4", frozenset({"vision"}), 9, None)
+    said = "models: {azure/gpt-5.4: {capabilities: [], retired: 2028-01-01}}"
+    own = read_prices([overlay(tmp_path / "own.yaml", said)]).resolve("azure", "gpt-5.4")
+    assert own is not None
+    assert (own.capabilities, own.max_output, own.retired) == (frozenset(), 128000, dt.date(2028, 1, 1))
+
+
+def test_deprecated_is_what_genai_prices_says(book: Book) -> None:
+    said = {f"{provider.id}/{model.id}": bool(model.deprecated) for provider in providers for model in provider.models}
+    assert {ref.key: ref.deprecated for ref in book.refs() if ref.key in said} == said
+    assert any(said.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "capabilities", "max_output", "context_window", "retired", "deprecated"),
+    [
+        ("gpt-5.4", {"tools", "vision", "json"}, 128000, 1050000, None, False),
+        ("o3-mini", {"tools", "json"}, 100000, 200000, dt.date(2026, 10, 23), False),
+        ("gemini-3-pro", {"tools", "vision", "json"}, 65535, 1048576, None, True),
+        ("gemini-2.0-flash", None, None, 1000000, dt.date(2026, 6, 1), True),
+        ("codestral", {"tools", "json"}, None, 256000, None, False),
+        ("groq-llama-8b", None, None, None, None, False),
+        ("openrouter/openai/gpt-5.4", None, None, 1050000, None, False),
+    ],
+)
+def test_shipped_facts(
+    book: Book,
+    name: str,
+    capabilities: set[str] | None,
+    max_output: int | None,
+    context_window: int | None,
+    retired: dt.date | None,
+    deprecated: bool,
+) -> None:
+    ref = book.resolve(None, name)
+    assert ref is not None
+    assert (ref.capabilities, ref.max_output, ref.context_window) == (capabilities, max_output, context_window)
+    assert (ref.retired, ref.deprecated) == (retired, deprecated)
+
+
+def test_shipped_facts_hang_together(book: Book) -> None:
+    for ref in book.refs():
+        assert ref.capabilities is None or ref.capabilities <= set(CAPABILITIES)
+        if ref.max_output is not None:
+            assert ref.max_output < (ref.context_window or 0), ref.key
+
+
+def test_facts_change_no_price(book: Book, tmp_path: Path) -> None:
+    text = "".join(
+        f"  {json.dumps(ref.key)}: {{capabilities: [tools], max_output: 7, context_window: 9, retired: 2020-01-01}}\n"
+        for ref in book.refs()
+        if ref.tier
+    )
+    told = read_prices([overlay(tmp_path / "team.yaml", f"models:\n{text}")])
+    cells = frame(*({"model": ref.key, "batch": batch} for ref in book.refs() if ref.tier for batch in (False, True)))
+    assert (told.edges, told.slots) == (book.edges, book.slots)
+    assert_frame_equal(price(cells, told), price(cells, book), check_exact=True)
+
+
+def test_check_names_what_is_given_up(book: Book, tmp_path: Path) -> None:
+    table = overlay(tmp_path / "table.yaml", "default: gpt-5.4\nroutes: {simple: o3-mini, code: gemini-3-pro}\n")
+    ending = [(n.file, n.name, n.retired, n.deprecated) for n in check(book, [table]).ending]
+    assert ending == [
+        ("default.yaml", "gemini-3-pro", None, True),
+        ("table.yaml", "o3-mini", dt.date(2026, 10, 23), False),
+        ("table.yaml", "gemini-3-pro", None, True),
+    ]
+
+
 # --- frozen books -------------------------------------------------------------------------------------------------
 
 
@@ -832,6 +937,28 @@ def test_a_frozen_book_is_the_same_book(tmp_path: Path) -> None:
     assert_frame_equal(price(cells, frozen), price(cells, live), check_exact=True)
 
 
+def test_a_frozen_book_of_before_there_were_facts(book: Book, tmp_path: Path) -> None:
+    plain = json.loads(freeze(book))
+    for entry in plain["overlay"]["models"].values():
+        for fact in ("capabilities", "max_output", "retired"):
+            entry.pop(fact, None)
+    for provider in plain["providers"]:
+        for model in provider["models"]:
+            model.pop("deprecated", None)
+    body = {key: plain[key] for key in ("version", "catalogue_version", "overlay", "providers")}
+    signed = digest(json.dumps(body, sort_keys=True, separators=(",", ":")).encode())
+    path = tmp_path / "book.json"
+    path.write_text(json.dumps({"format": plain["format"], "format_version": 1, "digest": signed, **body}))
+    old = read_prices([path])
+    for name in ("gpt-5.4", "o3-mini", "gemini-2.0-flash"):
+        now, then = book.resolve(None, name), old.resolve(None, name)
+        assert now is not None
+        assert then == replace(now, capabilities=None, max_output=None, retired=None, deprecated=False)
+    cells = frame(*({"model": ref.key} for ref in book.refs()))
+    assert_frame_equal(price(cells, old), price(cells, book), check_exact=True)
+    assert json.loads(freeze(old))["format_version"] == 2
+
+
 def test_a_frozen_book_does_not_read_the_installed_prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "book.json"
     path.write_bytes(freeze(read_prices()))
@@ -852,7 +979,7 @@ def test_overlays_after_a_frozen_book_win(tmp_path: Path) -> None:
     ("change", "said"),
     [
         ((b'"output": 15.0', b'"output": 14.0'), "changed after it was written"),
-        ((b'"format_version": 1', b'"format_version": 9'), "of format 9"),
+        ((b'"format_version": 2', b'"format_version": 9'), "of format 9"),
         ((b"]}\n", b""), "damaged"),
     ],
 )

@@ -13,10 +13,11 @@ from routecost.prices.listing import (
     list_tiers,
     show_model,
 )
-from routecost.prices.models import Model, ModelRef
+from routecost.prices.models import CAPABILITIES, Model, ModelRef
 from routecost.prices.pricing import COST_KINDS, NOT_BILLED, REASONS, UNKNOWN_MODEL, price, price_kinds, rates, rates_at
 
 __all__ = [
+    "CAPABILITIES",
     "COST_KINDS",
     "NOT_BILLED",
     "REASONS",

@@ -30,7 +30,9 @@ from routecost.prices.overlay import (
 )
 
 FORMAT: Final = "routecost price book"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+# 1 knew no capabilities, largest answers or retirement: books of it say nothing about them.
+_READABLE = (1, 2)
 
 _BROKER = "openrouter"
 # Names of sellers in logs that genai-prices does not know.
@@ -216,6 +218,7 @@ class Book:
         if found is None or found.key != key:
             return None
         model = found.model
+        # A model that its maker gives up may live on at another provider, so `deprecated` stays behind.
         return Model(key, provider, model.id, model.periods, (), model.context_window, True, model.source)
 
     def _ref_of_found(self, found: Found) -> ModelRef:
@@ -224,13 +227,16 @@ class Book:
         return self._ref_of(self.models.get(found.key, found.model), found)
 
     def _ref_of(self, model: Model, found: Found | None = None) -> ModelRef:
-        # A borrowed model is the same model: its tier and tokenizer are the owner's unless said otherwise.
+        # A borrowed model is the same model: the owner's tier, tokenizer and capabilities hold unless said otherwise.
+        # How long it is offered, each provider decides for itself.
         keys = (model.key,) if found is None else (found.key, found.model.key)
         entries = [entry for key in keys if (entry := self.overlay.models.get(key)) is not None]
 
         def first(name: str, default: Any) -> Any:
             return next((value for entry in entries if (value := getattr(entry, name)) is not None), default)
 
+        own = self.overlay.models.get(keys[0])
+        capabilities = first("capabilities", None)
         return ModelRef(
             key=keys[0],
             provider=keys[0].partition("/")[0],
@@ -238,6 +244,10 @@ class Book:
             tier=first("tier", None),
             context_window=first("context_window", model.context_window),
             token_ratio=first("token_ratio", 1.0),
+            capabilities=None if capabilities is None else frozenset(capabilities),
+            max_output=first("max_output", None),
+            retired=None if own is None else own.retired,
+            deprecated=model.deprecated and model.provider == keys[0].partition("/")[0],
         )
 
 
@@ -294,10 +304,10 @@ def _thaw(path: Path, content: bytes) -> tuple[str, Catalogue, Overlay]:
         plain = json.loads(content)
     except ValueError as error:
         raise InputError(f"{path}: this frozen price book is damaged: {error}. {again}") from error
-    if plain.get("format_version") != FORMAT_VERSION:
+    if plain.get("format_version") not in _READABLE:
         raise InputError(
             f"{path}: frozen price book of format {plain.get('format_version')}, this program reads format "
-            f"{FORMAT_VERSION}. {again}"
+            f"{' and '.join(map(str, _READABLE))}. {again}"
         )
     body = {key: plain.get(key) for key in ("version", "catalogue_version", "overlay", "providers")}
     if digest(_canonical(body)) != plain.get("digest"):

@@ -141,6 +141,7 @@ def _model(provider: str, info: ModelInfo, source: str) -> Model:
         variants=tuple(Variant(v.when, _when(v), _rates(v.prices), source) for v in info.price_variants or ()),
         context_window=info.context_window,
         source=source,
+        deprecated=bool(info.deprecated),
     )
 
 

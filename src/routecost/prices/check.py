@@ -1,4 +1,4 @@
-"""Whether every name that overlays and routing tables use has a price."""
+"""What overlays and routing tables name: whether it has a price, and whether it is still offered."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from routecost.prices.book import Book
 
 @dataclass(frozen=True)
 class Named:
-    """A model's name in a file and the key it means in the book; null when it means nothing, with what is nearest."""
+    """A model's name in a file and the key it means in the book; null when it means nothing, with what is nearest.
+    retired and deprecated: what the book says of that model."""
 
     file: str
     field: str
     name: str
     key: str | None
     nearest: tuple[str, ...] = ()
+    retired: dt.date | None = None
+    deprecated: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,12 @@ class Check:
     @property
     def unresolved(self) -> tuple[Named, ...]:
         return tuple(named for named in self.names if named.key is None)
+
+    @property
+    def ending(self) -> tuple[Named, ...]:
+        """Aliases and models of routing tables that are given up, or will be. Not the models that an overlay describes:
+        it is there that their end is written."""
+        return tuple(n for n in self.names if n.field != "models" and (n.retired is not None or n.deprecated))
 
 
 def check(book: Book, tables: Sequence[Path | str] = (), as_of: dt.date | None = None) -> Check:
@@ -109,7 +118,9 @@ def _table_names(book: Book, path: Path) -> Iterator[Named]:
 
 def _named(book: Book, file: str, field: str, name: str) -> Named:
     ref = book.resolve(None, name)
-    return Named(file, field, name, ref.key if ref else None, () if ref else tuple(book.nearest(name)))
+    if ref is None:
+        return Named(file, field, name, None, tuple(book.nearest(name)))
+    return Named(file, field, name, ref.key, (), ref.retired, ref.deprecated)
 
 
 def _table(table: Path | str) -> Path:

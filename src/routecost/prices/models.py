@@ -11,6 +11,9 @@ from typing import Any, Final
 # `input` to `reasoning` in USD per million tokens, `request` in USD per request.
 KINDS: Final = ("input", "cache_read", "cache_write", "cache_write_1h", "output", "reasoning", "request")
 
+# What a request may need of a model: tools to call, images to read, an answer that keeps to a JSON schema.
+CAPABILITIES: Final = ("tools", "vision", "json")
+
 # A base rate and the rates of the context tiers: (threshold, rate), ascending. A tier holds for *all* tokens of a
 # request whose total input is above its threshold.
 Rate = tuple[float, tuple[tuple[int, float], ...]]
@@ -23,8 +26,11 @@ FlatRates = dict[str, float]
 class ModelRef:
     """What a (provider, model) pair means in the book.
 
-    key: unique, "provider/model". context_window in tokens, null when unknown. token_ratio: tokens that this model's
-    tokenizer makes of a text, relative to the tokenizer of a model with ratio 1.
+    key: unique, "provider/model". context_window and max_output in tokens, null when unknown. token_ratio: tokens that
+    this model's tokenizer makes of a text, relative to the tokenizer of a model with ratio 1. capabilities: those of
+    CAPABILITIES that the model has; null when unknown, which is not the same as none. retired: the first UTC day on
+    which the provider no longer serves it (it refuses, or answers with another model); null when no day is known.
+    deprecated: genai-prices says so, without a day.
     """
 
     key: str
@@ -33,6 +39,10 @@ class ModelRef:
     tier: str | None = None
     context_window: int | None = None
     token_ratio: float = 1.0
+    capabilities: frozenset[str] | None = None
+    max_output: int | None = None
+    retired: dt.date | None = None
+    deprecated: bool = False
 
     @property
     def ratio(self) -> Fraction:
@@ -88,6 +98,7 @@ class Model:
     context_window: int | None = None
     open_start: bool = True
     source: str = ""
+    deprecated: bool = False
 
     def standard(self, day: dt.date, minute: int) -> Rates | None:
         for period in reversed(self.periods):
@@ -167,6 +178,8 @@ def to_plain(model: Model) -> dict[str, Any]:
         plain["variants"] = [{"context": dict(v.context), **_plain_part(v)} for v in model.variants]
     if model.context_window is not None:
         plain["context_window"] = model.context_window
+    if model.deprecated:
+        plain["deprecated"] = True
     return plain
 
 
@@ -181,6 +194,7 @@ def from_plain(provider: str, plain: Mapping[str, Any], source: str) -> Model:
         ),
         context_window=plain.get("context_window"),
         source=source,
+        deprecated=plain.get("deprecated", False),
     )
 
 

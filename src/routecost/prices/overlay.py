@@ -12,12 +12,14 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from routecost.errors import InputError, did_you_mean
-from routecost.prices.models import Model, Period, Rate, Variant, When
+from routecost.prices.models import CAPABILITIES, Model, Period, Rate, Variant, When
 from routecost.schema import FEES, TIERS
 
 Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 E = TypeVar("E", bound=BaseModel)
 Kind = Literal["input", "cache_read", "cache_write", "cache_write_1h", "output", "reasoning", "request"]
+Capability = Literal["tools", "vision", "json"]
+Tokens = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
@@ -57,7 +59,10 @@ class FeesEntry(_Entry):
 
 class ModelEntry(_Entry):
     tier: Literal["small", "mid", "large", "frontier"] | None = None
-    context_window: Annotated[int, Field(gt=0)] | None = None
+    context_window: Tokens | None = None
+    max_output: Tokens | None = None
+    capabilities: list[Capability] | None = None
+    retired: dt.date | None = None
     discount: Share | None = None
     batch_discount: Share | None = None
     batch_full_price: list[Kind] | None = None
@@ -178,6 +183,7 @@ def with_prices(key: str, entry: ModelEntry, base: Model | None, sources: Mappin
         context_window=base.context_window if base else None,
         open_start=entry.prices is None,
         source=source,
+        deprecated=base.deprecated if base else False,
     )
 
 
@@ -249,6 +255,8 @@ def _explain_one(loc: tuple[int | str, ...], kind: str, message: str, seen: Any)
         return f"unknown field {where}.{did_you_mean(str(loc[-1]), known)} Known here: {', '.join(known)}."
     if loc[-1] == "tier":
         return f"{where} is {seen!r}, expected one of {', '.join(TIERS)}.{did_you_mean(str(seen), TIERS)}"
+    if "capabilities" in loc and kind == "literal_error":
+        return f"{where} is {seen!r}, expected {', '.join(CAPABILITIES)}.{did_you_mean(str(seen), CAPABILITIES)}"
     shown = _kind(seen) if isinstance(seen, dict | list) else repr(seen)
     return f"{where} is {shown}: {message.removeprefix('Value error, ')}."
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from routecost.prices.check import Check
 from routecost.prices.listing import TYPICAL_INPUT, TYPICAL_OUTPUT, Listed, ModelPrices, RateRow, TierPrices
+from routecost.prices.models import CAPABILITIES, ModelRef
 from routecost.render import Column, Document, Section
 
 _RATES: Final = (
@@ -75,12 +76,18 @@ def model_document(version: str, model: ModelPrices) -> Document:
         notes=(PER_MILLION + " A kind without a rate of its own is billed as the kind that contains it.",),
     )
     ref = model.ref
-    window = f"{ref.context_window:,} tokens" if ref.context_window else "unknown"
+    abilities = "unknown" if ref.capabilities is None else ", ".join(_in_order(ref)) or "none"
     facts = [
         f"{ref.key}" + (f" (asked for as {model.asked})" if model.asked not in (ref.key, ref.model) else ""),
-        f"tier {ref.tier or 'not assigned'}, context window {window}, token ratio {ref.token_ratio:g}",
+        f"tier {ref.tier or 'not assigned'}, context window {_tokens(ref.context_window)}, "
+        f"largest answer {_tokens(ref.max_output)}, token ratio {ref.token_ratio:g}",
+        f"capabilities {abilities}",
         f"prices from {model.source}" + ("" if model.rows else ": none for tokens"),
     ]
+    if ref.retired is not None:
+        facts.append(f"the provider does not serve it from {ref.retired}")
+    if ref.deprecated:
+        facts.append("deprecated, says the catalogue" + ("" if ref.retired else "; no day is known"))
     if model.discount:
         facts.append(f"negotiated discount {model.discount:.4g}, taken off every rate below")
     if any(row.context == "batch" and row.source == model.batch_source for row in model.rows):
@@ -90,7 +97,7 @@ def model_document(version: str, model: ModelPrices) -> Document:
     data: dict[str, Any] = {
         "prices": version,
         "asked": model.asked,
-        "model": asdict(ref),
+        "model": {**asdict(ref), "capabilities": None if ref.capabilities is None else _in_order(ref)},
         "source": model.source,
         "discount": model.discount,
         "batch_discount": model.batch_discount,
@@ -157,10 +164,15 @@ def check_document(check: Check) -> Document:
         Column("nearest", "did you mean"),
     )
     section = Section("Names without a price", columns, rows)
+    ending = Section(
+        "Models that are given up, or will be",
+        (*columns[:3], Column("key", "means"), Column("retired", "not served from")),
+        [{**asdict(named), "retired": named.retired or "deprecated, no day known"} for named in check.ending],
+    )
     return Document(
         "prices check",
         lines=lines,
-        sections=(section,) if rows else (),
+        sections=tuple(part for part in (section, ending) if part.rows),
         data={
             "prices": check.version,
             "models": check.models,
@@ -168,9 +180,18 @@ def check_document(check: Check) -> Document:
             "age_days": check.age_days,
             "names": [asdict(named) for named in check.names],
             "unresolved": [asdict(named) for named in check.unresolved],
+            "ending": [asdict(named) for named in check.ending],
         },
         table=section,
     )
+
+
+def _in_order(ref: ModelRef) -> list[str]:
+    return [name for name in CAPABILITIES if name in (ref.capabilities or ())]
+
+
+def _tokens(count: int | None) -> str:
+    return "unknown" if count is None else f"{count:,} tokens"
 
 
 def _rate_row(row: RateRow) -> dict[str, Any]:
