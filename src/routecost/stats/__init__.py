@@ -1,0 +1,28 @@
+"""Intervals from groups, percentiles from histograms, and bounds from graded answers."""
+
+from routecost.stats.grades import Grades, Pairs, difference_bounds, more_answers, paired_bounds, score_bounds
+from routecost.stats.intervals import (
+    CONFIDENCE,
+    Array,
+    Interval,
+    jackknife_ratio,
+    percentile,
+    split_interval,
+    t_quantile,
+)
+
+__all__ = [
+    "CONFIDENCE",
+    "Array",
+    "Grades",
+    "Interval",
+    "Pairs",
+    "difference_bounds",
+    "jackknife_ratio",
+    "more_answers",
+    "paired_bounds",
+    "percentile",
+    "score_bounds",
+    "split_interval",
+    "t_quantile",
+]
