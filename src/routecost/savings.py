@@ -30,9 +30,17 @@ def today(cells: pl.DataFrame, book: Book, *, as_of: dt.date | None = None) -> p
     )
 
 
-def on_model(priced: pl.DataFrame, book: Book, model: str | None, *, as_of: dt.date | None = None) -> pl.DataFrame:
-    """Cells as if all of them had run on one model (None: as today). See `routed` for what is added."""
-    return _to(priced, book, pl.lit(model, pl.String), as_of).with_columns(
+def on_model(
+    priced: pl.DataFrame,
+    book: Book,
+    model: str | None,
+    *,
+    as_of: dt.date | None = None,
+    lengths: Table | None = None,
+) -> pl.DataFrame:
+    """Cells as if all of them had run on one model (None: as today). lengths: the table whose output ratios hold. See
+    `routed` for what is added."""
+    return _to(priced, book, pl.lit(model, pl.String), as_of, lengths).with_columns(
         route_reason=pl.lit("all"),
         routed_mode=pl.lit(None, pl.String),
         classifier_usd=pl.lit(0.0),
@@ -54,16 +62,18 @@ def routed(
 
     Adds routed_model (as the table names it, null: stays), route_reason, to_key (the book's key of the model that
     serves it), moved, `routed_<part>` and their sum `routed_usd` (null where unpriced), and, inside that sum,
-    speculative_usd, failover_usd and classifier_usd. A request keeps its token counts (scaled by token ratios), its
-    batch flag, and its service tier where the new model has a price for it.
+    speculative_usd, failover_usd and classifier_usd. A request keeps its token counts (scaled by token ratios, and by
+    the table's output ratios), its batch flag, and its service tier where the new model has a price for it.
     """
     sent = route(priced, table, mode=mode, in_catalogue=lambda name: book.resolve(None, name) is not None)
-    frame = _to(sent, book, pl.col("routed_model"), as_of)
+    frame = _to(sent, book, pl.col("routed_model"), as_of, table)
     frame = _with_second_calls(frame, table, book, failure_rates or {}, as_of)
     return _with_classifier(frame, table)
 
 
-def _to(frame: pl.DataFrame, book: Book, target: pl.Expr, as_of: dt.date | None) -> pl.DataFrame:
+def _to(
+    frame: pl.DataFrame, book: Book, target: pl.Expr, as_of: dt.date | None, table: Table | None = None
+) -> pl.DataFrame:
     """Cells priced on a target model; those that it already serves stay with their provider."""
     frame = frame.with_columns(routed_model=target)
     frame = _sent_to(frame, book).with_columns(
@@ -71,7 +81,7 @@ def _to(frame: pl.DataFrame, book: Book, target: pl.Expr, as_of: dt.date | None)
         to_model=pl.when("moved").then("routed_model").otherwise("model"),
     )
     return _priced_on(
-        frame, book, "to_provider", "to_model", ROUTED, "routed_unpriced", as_of, moved=frame["moved"]
+        frame, book, "to_provider", "to_model", ROUTED, "routed_unpriced", as_of, moved=frame["moved"], table=table
     ).with_columns(routed_usd=pl.sum_horizontal(ROUTED, ignore_nulls=False))
 
 
@@ -104,12 +114,17 @@ def _priced_on(
     as_of: dt.date | None,
     *,
     moved: pl.Series,
+    table: Table | None = None,
 ) -> pl.DataFrame:
-    """Cost parts on another model. A null model in the log is no reason not to price where it would have gone, and a
-    service tier that the new model does not have is left behind by what has moved."""
+    """Cost parts on another model, whose answers are as long as the table says. A null model in the log is no reason
+    not to price where it would have gone, and a service tier that the new model does not have is left behind by what
+    has moved."""
     asked = frame.select(pl.exclude("unpriced", "unpriced_fees")).with_columns(
         problem=pl.when(pl.col("problem") != "no_model").then("problem")
     )
+    if table is not None and table.output_ratios:
+        longer = _answer_lengths(asked, book, table, model, moved)
+        asked = asked.with_columns(pl.col("output_tokens", "reasoning_tokens") * longer)
 
     def kinds_of(rows: pl.DataFrame) -> pl.DataFrame:
         return price_kinds(
@@ -133,6 +148,24 @@ def _priced_on(
     )
 
 
+def _answer_lengths(frame: pl.DataFrame, book: Book, table: Table, to_model: str, moved: pl.Series) -> pl.Series:
+    """How long the answers of the model in `to_model` are against those of the logged one (1 where nothing moves)."""
+    named = {ref.key: name for name in table.output_ratios if (ref := book.resolve(None, name)) is not None}
+
+    def ratio(provider: str | None, model: str | None, task: str | None) -> float:
+        ref = book.resolve(provider, model)
+        return table.output_ratio(named[ref.key], task) if ref is not None and ref.key in named else 1.0
+
+    keys = frame.select("task", "provider", "model", to=to_model, moved=moved)
+    cases = keys.unique()
+    found = [
+        ratio(None, to, task) / ratio(provider, model, task) if moves else 1.0
+        for task, provider, model, to, moves in cases.iter_rows()
+    ]
+    cases = cases.with_columns(pl.Series("longer", found, pl.Float64))
+    return keys.join(cases, on=keys.columns, how="left", nulls_equal=True, maintain_order="left")["longer"]
+
+
 def _with_second_calls(
     frame: pl.DataFrame, table: Table, book: Book, failure_rates: Mapping[str, float], as_of: dt.date | None
 ) -> pl.DataFrame:
@@ -154,7 +187,7 @@ def _with_second_calls(
     second = [f"second_{part}" for part in PARTS]
     elsewhere = pl.repeat(True, frame.height, dtype=pl.Boolean, eager=True)
     frame = _priced_on(
-        frame, book, "second_provider", "second_model", second, "second_unpriced", as_of, moved=elsewhere
+        frame, book, "second_provider", "second_model", second, "second_unpriced", as_of, moved=elsewhere, table=table
     )
     has_second = pl.col("second_model").is_not_null()
     speculates = pl.col("speculative_model").is_not_null()
@@ -206,7 +239,14 @@ def _with_classifier(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
     )
 
 
-def at_random(priced: pl.DataFrame, sent: pl.DataFrame, book: Book, *, as_of: dt.date | None = None) -> pl.DataFrame:
+def at_random(
+    priced: pl.DataFrame,
+    sent: pl.DataFrame,
+    book: Book,
+    *,
+    as_of: dt.date | None = None,
+    lengths: Table | None = None,
+) -> pl.DataFrame:
     """The control for knowing the task: the shares of requests that `sent` gives to each model, drawn at random.
 
     Its expected cost exactly, not a simulation: every cell pays the mixture of prices. A request that is drawn for a
@@ -218,7 +258,7 @@ def at_random(priced: pl.DataFrame, sent: pl.DataFrame, book: Book, *, as_of: dt
     stay = 1.0 - (int(moved["requests"].sum()) / total if total else 0.0)
     mixed = priced.with_columns(**{r: pl.col(t) * stay for r, t in zip(ROUTED, TODAY, strict=True)})
     for model, n in moved.iter_rows():
-        there = on_model(priced, book, model, as_of=as_of)
+        there = on_model(priced, book, model, as_of=as_of, lengths=lengths)
         priced_there = there["routed_usd"].is_not_null()
         mixed = mixed.with_columns(
             mixed[r] + there[r].zip_with(priced_there, priced[t]) * (n / total)
@@ -322,23 +362,11 @@ def cache_loss(
     Cached tokens survive only where the previous request of the session went to the same model; all others are priced
     as that model's input, or its cache write where that is dearer. The other bound is that nothing is lost.
     """
-    cells = comparable(sent).filter((pl.col("cache_read_tokens") > 0) & ~pl.col("gateway_cache_hit").fill_null(False))
-    if cells.height == 0 or not comparable(sent)["moved"].any():
+    if not comparable(sent)["moved"].any():
         return 0.0
-    plain = cells.select(pl.exclude("unpriced"))
-
-    def rates_of(asked: pl.DataFrame) -> pl.DataFrame:
-        return rates(asked, book, provider="to_provider", model="to_model", logged=("provider", "model"), as_of=as_of)
-
-    # as in `routed`: a service tier that the new model does not have is left behind
-    without = (rates_of(plain)["unpriced"] == "no_tier_price").fill_null(False) & plain["moved"]
-    rated = rates_of(plain.with_columns(service_tier=pl.when(~without).then("service_tier")))
-    again = pl.max_horizontal("rate_input_tokens", "rate_cache_write_tokens") - pl.col("rate_cache_read_tokens")
-    worth = (
-        rated.with_columns(usd=pl.col("cache_read_tokens") * again.clip(0.0, None).fill_null(0.0))
-        .group_by(*CLASS_KEY, "to_key", "moved", maintain_order=True)
-        .agg(pl.col("usd", "cache_read_tokens").sum())
-    )
+    worth = _cache_worth(sent, book, as_of)
+    if worth.height == 0:
+        return 0.0
     here = list(CLASS_KEY)
     known = carry.group_by(here).agg(seen=pl.col("cache_read_tokens").sum())
     per_token = worth.join(known, on=here, how="left", nulls_equal=True).with_columns(
@@ -360,6 +388,44 @@ def cache_loss(
     lost = (pl.col("moved") & ~same) | (~pl.col("moved") & ~pl.col("first") & pl.col("previous_moved") & ~same)
     gone = followed.filter(lost)
     return math.fsum([loss, *(gone["cache_read_tokens"] * gone["each"])])
+
+
+def _cache_worth(sent: pl.DataFrame, book: Book, as_of: dt.date | None) -> pl.DataFrame:
+    """What all cached tokens would cost more without a cache: `usd` and `cache_read_tokens` by CLASS_KEY, to_key and
+    moved."""
+    cells = comparable(sent).filter((pl.col("cache_read_tokens") > 0) & ~pl.col("gateway_cache_hit").fill_null(False))
+    plain = cells.select(pl.exclude("unpriced"))
+
+    def rates_of(asked: pl.DataFrame) -> pl.DataFrame:
+        return rates(asked, book, provider="to_provider", model="to_model", logged=("provider", "model"), as_of=as_of)
+
+    # as in `routed`: a service tier that the new model does not have is left behind
+    without = (rates_of(plain)["unpriced"] == "no_tier_price").fill_null(False) & plain["moved"]
+    rated = rates_of(plain.with_columns(service_tier=pl.when(~without).then("service_tier")))
+    again = pl.max_horizontal("rate_input_tokens", "rate_cache_write_tokens") - pl.col("rate_cache_read_tokens")
+    return (
+        rated.with_columns(usd=pl.col("cache_read_tokens") * again.clip(0.0, None).fill_null(0.0))
+        .group_by(*CLASS_KEY, "to_key", "moved", maintain_order=True)
+        .agg(pl.col("usd", "cache_read_tokens").sum())
+    )
+
+
+def cache_loss_by_task(
+    sent: pl.DataFrame, carry: pl.DataFrame, book: Book, *, as_of: dt.date | None = None
+) -> dict[str | None, float]:
+    """The most that each task's moved requests could lose of the provider's prompt cache, in USD, whatever the other
+    tasks do: a cache survives only where the session's previous request was of the same task (and so went to the same
+    model). Unlike `cache_loss` it adds up task by task, which is what choosing task by task needs."""
+    worth = _cache_worth(sent, book, as_of).filter("moved")
+    if worth.height == 0:
+        return {}
+    here = list(CLASS_KEY)
+    stays = ~pl.col("first") & pl.col("previous_task").eq_missing(pl.col("task"))
+    kept = carry.group_by(here).agg(kept=pl.col("cache_read_tokens").filter(stays.fill_null(False)).sum())
+    lost = worth.join(kept, on=here, how="left", nulls_equal=True).with_columns(
+        lost=pl.col("usd") * (1 - (pl.col("kept").fill_null(0) / pl.col("cache_read_tokens")).clip(0.0, 1.0))
+    )
+    return dict(lost.group_by("task", maintain_order=True).agg(pl.col("lost").sum()).iter_rows())
 
 
 def failure_rates(cells: pl.DataFrame, book: Book) -> dict[str, float]:

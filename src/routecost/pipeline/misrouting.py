@@ -217,6 +217,28 @@ def true_mix(rates: Array, given: Array) -> Array:
     return mix
 
 
+def true_tasks(usage: Usage, confusion: Confusion | None) -> dict[str, dict[str, float]]:
+    """task as given -> true task -> share, of all requests with that task: what logs and rules say is taken as right,
+    what the classifier decided is spread as its confusion matrix and the mix behind it have it."""
+    found = {task: {task: 1.0} for task in usage.cells["task"].drop_nulls().unique().to_list()}
+    decided = classified(usage)
+    if confusion is None or not any(decided.get(c) for c in confusion.classes):
+        return found
+    classes = confusion.classes
+    given = np.array([float(decided.get(c, 0)) for c in classes])
+    whole = dict(usage.cells.group_by("task").agg(pl.col("requests").sum()).iter_rows())
+    best, _ = _rates(confusion)
+    joint = true_mix(best[None], given)[0][:, None] * best
+    for k, name in enumerate(classes):
+        if not given[k] or not whole.get(name):
+            continue
+        part = min(given[k] / whole[name], 1.0)
+        shares = part * joint[:, k] / joint[:, k].sum()
+        shares[k] += 1 - part
+        found[name] = dict(zip(classes, shares.tolist(), strict=True))
+    return found
+
+
 def as_data(found: Misrouting | None) -> dict[str, Any] | None:
     """For JSON."""
     if found is None:

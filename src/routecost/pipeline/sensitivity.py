@@ -18,6 +18,7 @@ from routecost.pipeline.analysis import intervals, nothing, rebased, require_val
 from routecost.pipeline.intake import Intake, require_prices
 from routecost.pipeline.misrouting import Array
 from routecost.prices import Book
+from routecost.quality import one_each
 from routecost.routing import Table
 from routecost.schema import TASKS
 from routecost.stats import Interval
@@ -288,7 +289,7 @@ def _by_group(
 
 def _scores(quality: pl.DataFrame, book: Book) -> dict[tuple[str, str], float]:
     found: dict[tuple[str, str], float] = {}
-    for task, model, score in quality.select("task", "model", "score").iter_rows():
+    for task, model, score in one_each(quality).select("task", "model", "score").iter_rows():
         ref = book.resolve(None, model)
         if score is not None:
             found[task, ref.key if ref else model] = score

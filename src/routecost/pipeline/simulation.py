@@ -30,6 +30,7 @@ from routecost.pipeline.analysis import (
 from routecost.pipeline.intake import Intake, require_prices
 from routecost.pipeline.misrouting import Misrouting, Mistakes, misrouting
 from routecost.prices import Book
+from routecost.quality import one_each
 from routecost.routing import Table
 from routecost.usage import Usage
 from routecost.usage.cells import BUCKET_BASE, ZERO_BUCKET
@@ -153,7 +154,7 @@ def simulate(
     require_prices(usage, book, candidates)
     priced = savings.today(usage.cells, book, as_of=as_of)
     failing = savings.failure_rates(intake.usage.cells, book)
-    latency = _latency(intake.usage, book)
+    latency = latency_counts(intake.usage, book)
     scenarios = []
     for table in tables:
         shown = _modes(table, modes, usage)
@@ -213,7 +214,7 @@ def _scenario(
 ) -> Scenario:
     saving = saving_of(sent, usage, table, book, mode=mode, as_of=as_of)
     chance = savings.comparable(
-        savings.at_random(savings.comparable(sent).select(priced.columns), sent, book, as_of=as_of)
+        savings.at_random(savings.comparable(sent).select(priced.columns), sent, book, as_of=as_of, lengths=table)
     )
     groups = (
         savings.by_group(sent, usage.groups, pooled_features=not usage.settings.group_features)
@@ -266,7 +267,7 @@ def _control(name: str, model: str, priced: pl.DataFrame, usage: Usage, book: Bo
 # --- latency ----------------------------------------------------------------------------------------------------------
 
 
-def _latency(usage: Usage, book: Book) -> pl.DataFrame:
+def latency_counts(usage: Usage, book: Book) -> pl.DataFrame:
     """Latency counts by task and the book's key of the model: task, key, middle (ms), n."""
     rows = usage.histograms.filter(pl.col("metric") == "latency_ms")
     pairs = (
@@ -325,7 +326,7 @@ def _routed_latency(
     given: dict[tuple[str, str], tuple[float | None, float | None, float | None]] = {}
     if quality is not None:
         columns = ("task", "model", "latency_p50_ms", "latency_p95_ms", "latency_p99_ms")
-        for task, model, p50, p95, p99 in quality.select(columns).iter_rows():
+        for task, model, p50, p95, p99 in one_each(quality).select(columns).iter_rows():
             ref = book.resolve(None, model)
             given[task, ref.key if ref else model] = (p50, p95, p99)
     rows = []
