@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from routecost.cli import classifier as classifier_commands
 from routecost.cli import classify as classify_command
 from routecost.cli import logs as log_commands
-from routecost.cli import prices, routes
+from routecost.cli import prices, quality, routes
+from routecost.cli import recommend as recommend_command
 from routecost.cli.options import (
     ClassifierOption,
     EstimatesOption,
@@ -25,12 +26,7 @@ from routecost.cli.options import (
     TasksFromOption,
     emit,
 )
-
-if TYPE_CHECKING:
-    import datetime as dt
-
-    from routecost.pipeline.analysis import Coverage
-    from routecost.pipeline.intake import Intake
+from routecost.cli.read_options import day, leave, moment, rate
 
 app = typer.Typer(
     help="What your LLM traffic costs, and what a routing table would save, from your own request logs.",
@@ -42,6 +38,7 @@ app = typer.Typer(
 )
 app.add_typer(classifier_commands.app, name="classifier")
 app.add_typer(prices.app, name="prices")
+app.add_typer(quality.app, name="quality")
 app.add_typer(routes.app, name="routes")
 
 ByOption = Annotated[
@@ -140,9 +137,9 @@ def analyze(
             mode=mode,
             by=by or (),
             pricing=pricing or (),
-            since=_moment("--since", since),
-            until=_moment("--until", until),
-            requests_per_day=_rate(requests),
+            since=moment("--since", since),
+            until=moment("--until", until),
+            requests_per_day=rate(requests),
             base_model=base_model,
             field_map=field_map,
             log_format=log_format,
@@ -152,7 +149,7 @@ def analyze(
             classifier=classifier,
             tasks_from=tasks_from,
             unit=unit,
-            as_of=_day(as_of),
+            as_of=day(as_of),
             labels=labels,
             retry_rate=retry_rate,
             harm_usd=harm_usd,
@@ -160,7 +157,7 @@ def analyze(
             progress=progress,
         )
     emit(analysis_document(result), fmt, output)
-    _leave(result.intake, result.coverage, max_bad, rejects)
+    leave(result.intake, result.coverage, max_bad, rejects)
 
 
 @app.command()
@@ -215,9 +212,9 @@ def simulate(
             base_model=base_model,
             quality=quality,
             pricing=pricing or (),
-            since=_moment("--since", since),
-            until=_moment("--until", until),
-            requests_per_day=_rate(requests),
+            since=moment("--since", since),
+            until=moment("--until", until),
+            requests_per_day=rate(requests),
             field_map=field_map,
             log_format=log_format,
             estimates=estimates,
@@ -225,7 +222,7 @@ def simulate(
             classify=classify,
             classifier=classifier,
             tasks_from=tasks_from,
-            as_of=_day(as_of),
+            as_of=day(as_of),
             labels=labels,
             retry_rate=retry_rate,
             harm_usd=harm_usd,
@@ -233,7 +230,7 @@ def simulate(
             progress=progress,
         )
     emit(simulation_document(result), fmt, output)
-    _leave(result.intake, result.coverage, max_bad, rejects)
+    leave(result.intake, result.coverage, max_bad, rejects)
 
 
 @app.command()
@@ -286,15 +283,15 @@ def sensitivity(
             quality=quality,
             base_model=base_model,
             pricing=pricing or (),
-            since=_moment("--since", since),
-            until=_moment("--until", until),
+            since=moment("--since", since),
+            until=moment("--until", until),
             field_map=field_map,
             log_format=log_format,
             estimates=estimates,
             task_rules=task_rules,
             classifier=classifier,
             tasks_from=tasks_from,
-            as_of=_day(as_of),
+            as_of=day(as_of),
             progress=progress,
         )
     emit(sensitivity_document(result), fmt, output)
@@ -326,7 +323,7 @@ def estimate(
         result = commands.worked_example()
     else:
         result = commands.estimate(
-            requests, mix, tokens, model, table=table, mode=mode, pricing=pricing or (), as_of=_day(as_of)
+            requests, mix, tokens, model, table=table, mode=mode, pricing=pricing or (), as_of=day(as_of)
         )
     emit(analysis_document(result, "estimate"), fmt, output)
 
@@ -379,8 +376,8 @@ def tally(
             tables=table or (),
             by=by or (),
             pricing=pricing or (),
-            since=_moment("--since", since),
-            until=_moment("--until", until),
+            since=moment("--since", since),
+            until=moment("--until", until),
             field_map=field_map,
             log_format=log_format,
             estimates=estimates,
@@ -400,75 +397,11 @@ def tally(
         f" (rejected: {intake.counts.get('rejected', 0):,}, duplicates: {intake.counts.get('duplicates', 0):,}).\n"
     )
     sys.stderr.writelines(f"{note}\n" for note in intake.notes)
-    _leave(intake, None, max_bad, rejects)
+    leave(intake, None, max_bad, rejects)
 
 
+app.command("recommend")(recommend_command.recommend)
 app.command("classify")(classify_command.classify)
 app.command("formats")(log_commands.formats)
 app.command("inspect")(log_commands.inspect)
 app.command("convert")(log_commands.convert)
-
-
-def _leave(intake: Intake, coverage: Coverage | None, max_bad: float, rejects: Path | None) -> None:
-    """The exit code of an analysis that could be printed but not trusted."""
-    from routecost.errors import InputError, UndecidedError
-
-    if intake.damaged:
-        raise InputError("\n".join((*intake.damaged, "What could be read is counted above.")))
-    bad, lines = intake.counts.get("rejected", 0), intake.counts.get("lines", 0)
-    if bad > 10 and bad > max_bad * lines:
-        raise InputError(
-            f"{bad:,} of {lines:,} lines ({bad / lines:.1%}) were rejected, more than --max-bad {max_bad:g} allows. "
-            + _first_rejected(intake, rejects)
-        )
-    if coverage is not None and coverage.share is not None and coverage.share < 0.5:
-        raise UndecidedError(
-            f"only {coverage.share:.1%} of the billable requests have a price, so the totals say little. "
-            + _why_unpriced(coverage)
-        )
-
-
-def _why_unpriced(coverage: Coverage) -> str:
-    if coverage.unknown:
-        names = ", ".join(repr(u.model) for u in coverage.unknown[:3])
-        return f"Unknown models: {names}. Give them prices or aliases in an overlay (--pricing FILE)."
-    if max(coverage.reasons, key=lambda reason: coverage.reasons[reason]) in ("no_tokens", "no_model"):
-        return (
-            "Most lack token counts or a model. If the log has them under other names, say so in a field map (--map "
-            "FILE); if all of it ran on one model, name that with --base-model."
-        )
-    return "The reasons are under `Without a price` above; an overlay (--pricing FILE) can give the prices."
-
-
-def _first_rejected(intake: Intake, rejects: Path | None) -> str:
-    if not intake.rejected:
-        return "That was when the usage file was tallied: tally the log again with --rejects FILE, or raise --max-bad."
-    first = intake.rejected[0]
-    where = f"{first.places[0]}: " if first.places else ""
-    keep = "Look at them, or" if rejects else "Keep them with --rejects FILE to look at them, or"
-    return f"The first: {where}{first.reason}. {keep} raise --max-bad."
-
-
-def _moment(option: str, text: str | None) -> dt.datetime | None:
-    import datetime as dt
-
-    from routecost.errors import UsageError
-
-    if text is None:
-        return None
-    try:
-        moment = dt.datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{option}: saw {text!r}, expected a day or moment such as 2026-10-01T12:00Z.") from None
-    return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
-
-
-def _day(text: str | None) -> dt.date | None:
-    moment = _moment("--as-of", text)
-    return None if moment is None else moment.date()
-
-
-def _rate(text: str | None) -> float | None:
-    from routecost.pipeline.calculator import parse_rate
-
-    return None if text is None else parse_rate(text)

@@ -17,20 +17,20 @@ from routecost.usage import Settings, empty
 from routecost.usage.cells import Usage
 
 
-def parse_rate(text: str) -> float:
+def parse_rate(text: str, option: str = "--requests") -> float:
     """`50000/day`, `2M/month`, `3/s` or `50000` (a day) -> requests a day. Raises UsageError."""
     match = re.fullmatch(
         r"\s*([\d_,.]+)\s*([kKmM]?)\s*(?:/\s*(s|second|min|minute|h|hour|d|day|week|month|year))?\s*", text
     )
     if match is None:
-        raise UsageError(f"--requests: saw {text!r}, expected a number and a time, such as 50000/day or 1.5M/month.")
-    number = _number(match[1], "--requests") * {"": 1, "k": 1e3, "m": 1e6}[match[2].lower()]
+        raise UsageError(f"{option}: saw {text!r}, expected a number and a time, such as 50000/day or 1.5M/month.")
+    number = _number(match[1], option) * {"": 1, "k": 1e3, "m": 1e6}[match[2].lower()]
     unit = match[3] or "day"
     per_day = {"s": 86_400, "min": 1_440, "h": 24, "d": 1, "w": 1 / 7, "month": 1 / 30, "y": 1 / 365}
     key = next(k for k in ("month", "min", "s", "h", "d", "w", "y") if unit.startswith(k))
     rate = number * per_day[key]
     if rate <= 0:
-        raise UsageError(f"--requests: saw {text!r}, expected more than 0.")
+        raise UsageError(f"{option}: saw {text!r}, expected more than 0.")
     return rate
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from routecost.errors import UsageError
-from routecost.pipeline import conversion, explanation, inspection, labelling
+from routecost.pipeline import conversion, explanation, inspection, labelling, staleness
 from routecost.pipeline.analysis import Analysis, analyse, require_known
 from routecost.pipeline.calculator import parse_mix, parse_rate, parse_tokens, usage_of
 from routecost.pipeline.conversion import Converted
@@ -18,17 +18,22 @@ from routecost.pipeline.inspection import Inspected
 from routecost.pipeline.intake import Intake, Options, Progress, TasksFrom, read
 from routecost.pipeline.labelling import Classified, Evaluation, Sampled
 from routecost.pipeline.misrouting import Mistakes
+from routecost.pipeline.recommendation import Recommendation, Wishes
+from routecost.pipeline.recommendation import recommend as _recommend
 from routecost.pipeline.sensitivity import Errors, Sensitivity
 from routecost.pipeline.sensitivity import sensitivity as _sensitivity
 from routecost.pipeline.simulation import Simulation
 from routecost.pipeline.simulation import simulate as _simulate
+from routecost.pipeline.staleness import Staleness
 from routecost.prices import Book, read_prices
-from routecost.quality import read_quality
+from routecost.quality import merged, read_quality
 from routecost.routing import Table, read_table
 from routecost.tasks import Rules, read_rules
 from routecost.usage.cells import Unit
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from routecost.classifier.evaluate import Measured
     from routecost.classifier.train import Trained
 
@@ -210,6 +215,102 @@ def sensitivity(
         base_model=base_model,
         as_of=as_of,
     )
+
+
+def recommend(
+    paths: Paths,
+    *,
+    quality: Sequence[str | Path] = (),
+    wishes: Wishes | None = None,
+    table: Table | str | Path | None = None,
+    pricing: Sequence[str | Path] = (),
+    options: Options | None = None,
+    requests_per_day: float | None = None,
+    as_of: dt.date | None = None,
+    labels: Path | None = None,
+    progress: Progress | None = None,
+) -> Recommendation:
+    """The routing table to use for this traffic, with the evidence for every cell. quality: files with graded answers
+    (see the guide). table: today's, whose overrides are kept. See Recommendation and Wishes."""
+    options, wishes = options or Options(), _with_table(wishes or Wishes(), table)
+    tables = [wishes.current] if wishes.current else []
+    book, intake = _read(paths, pricing, tables, options, progress)
+    return _recommend(
+        intake,
+        book,
+        _quality(quality),
+        wishes,
+        requests_per_day=requests_per_day,
+        as_of=as_of,
+        mistakes=_mistakes(options.classifier, labels, 1.0, 0.0),
+        version=_version(),
+    )
+
+
+def recommend_mix(
+    requests: str | float,
+    mix: str,
+    tokens: str,
+    model: str,
+    *,
+    quality: Sequence[str | Path] = (),
+    wishes: Wishes | None = None,
+    table: Table | str | Path | None = None,
+    pricing: Sequence[str | Path] = (),
+    as_of: dt.date | None = None,
+) -> Recommendation:
+    """`recommend` without a log: for a day of made-up traffic, all on one model now."""
+    wishes = _with_table(wishes or Wishes(), table)
+    book = read_prices(pricing)
+    intake, rate = _made_up(requests, mix, tokens, model, book, as_of)
+    wishes = replace(wishes, reference=wishes.reference or model)
+    return _recommend(intake, book, _quality(quality), wishes, requests_per_day=rate, as_of=as_of, version=_version())
+
+
+def check_table(
+    table: Table | str | Path,
+    paths: Paths = (),
+    *,
+    quality: Sequence[str | Path] = (),
+    max_age_days: int = 90,
+    pricing: Sequence[str | Path] = (),
+    options: Options | None = None,
+    requests_per_day: float | None = None,
+    as_of: dt.date | None = None,
+    progress: Progress | None = None,
+) -> Staleness:
+    """What makes a routing table stale: retired models, changed prices, dominated cells, old evidence. paths: logs or
+    usage files to tell what it costs; none: the table alone is looked at. See Staleness."""
+    options, routing = options or Options(), _table(table)
+    intake = None
+    if _listed(paths):
+        book, intake = _read(paths, pricing, [routing], options, progress)
+    else:
+        book = read_prices(pricing)
+    return staleness.check_table(
+        routing,
+        book,
+        intake=intake,
+        quality=_quality(quality),
+        max_age_days=max_age_days,
+        requests_per_day=requests_per_day,
+        as_of=as_of,
+        mistakes=_mistakes(options.classifier, None, 1.0, 0.0),
+    )
+
+
+def _with_table(wishes: Wishes, table: Table | str | Path | None) -> Wishes:
+    return wishes if table is None else replace(wishes, current=_table(table))
+
+
+def _quality(paths: Sequence[str | Path]) -> pl.DataFrame | None:
+    return merged([read_quality(path) for path in paths]) if paths else None
+
+
+def _version() -> str:
+    from routecost import __version__
+
+    return __version__
 
 
 def tally(
@@ -410,13 +511,20 @@ def estimate(
 ) -> Analysis:
     """The calculator: a day of made-up traffic, analysed. `requests` a day, or text such as `50000/day`."""
     book = read_prices(pricing)
+    intake, rate = _made_up(requests, mix, tokens, model, book, as_of)
+    return analyse(intake, book, _table(table), mode=mode, requests_per_day=rate, as_of=as_of)
+
+
+def _made_up(
+    requests: str | float, mix: str, tokens: str, model: str, book: Book, as_of: dt.date | None
+) -> tuple[Intake, float]:
+    """A day of made-up traffic, and how many requests it stands for."""
     rate = parse_rate(requests) if isinstance(requests, str) else float(requests)
     require_known(book, model, "--model")
     shares = parse_mix(mix)
     # where the volume does not divide into whole requests, a million are counted and scaled
     whole = all(float(rate * share).is_integer() for share in shares.values())
-    intake = usage_of(rate if whole else 1e6, shares, parse_tokens(tokens, shares), model, book, day=as_of)
-    return analyse(intake, book, _table(table), mode=mode, requests_per_day=rate, as_of=as_of)
+    return usage_of(rate if whole else 1e6, shares, parse_tokens(tokens, shares), model, book, day=as_of), rate
 
 
 def worked_example() -> Analysis:

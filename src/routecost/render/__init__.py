@@ -49,7 +49,8 @@ class Section:
 class Document:
     """What a command prints: sentences first (`lines`), then sections.
 
-    data: the whole result for JSON, unrounded. table: the section that CSV writes, unrounded.
+    data: the whole result for JSON, unrounded. table: the section that CSV writes, unrounded. picture: lines to be
+    shown as they are.
     """
 
     command: str
@@ -58,6 +59,7 @@ class Document:
     data: Mapping[str, Any] = field(default_factory=dict)
     table: Section | None = None
     notes: Sequence[str] = ()
+    picture: Sequence[str] = ()
 
 
 def text(document: Document, fmt: Format, *, width: int = 110, color: bool = False) -> str:
@@ -98,6 +100,8 @@ def to_markdown(document: Document) -> str:
         table = "\n".join([header, rule, *body])
         notes = "\n".join(f"- {_pipe(note)}" for note in section.notes)
         blocks.append("\n\n".join(part for part in (f"## {section.title}", table, notes) if part))
+    if document.picture:
+        blocks.append("\n".join(["```text", *document.picture, "```"]))
     if document.notes:
         blocks.append("\n".join(f"- {_pipe(note)}" for note in document.notes))
     return "\n\n".join(blocks) + "\n"

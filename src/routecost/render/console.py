@@ -38,6 +38,10 @@ def to_console(document: Document, *, width: int, color: bool) -> str:
         console.print(_fitting(section, console, width))
         for note in section.notes:
             say(note, indent="  ", style="dim")
+    if document.picture:
+        console.print()
+        for line in document.picture:
+            console.print(Text(line))
     if document.notes:
         console.print()
         for note in document.notes:

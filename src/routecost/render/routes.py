@@ -8,7 +8,8 @@ from typing import Any
 
 from routecost.pipeline.rules import Checked
 from routecost.render import Column, Document, Section
-from routecost.routing import Change, Finding, Override, Table
+from routecost.routing import Change, Finding, Made, Override, Table
+from routecost.routing.table import EVERY_TASK
 
 
 def table_document(table: Table) -> Document:
@@ -49,8 +50,40 @@ def table_document(table: Table) -> Document:
         sections.append(
             Section("Fallbacks", [Column("model", "when it fails"), Column("then", "then, in order")], fallbacks)
         )
+    sections += [*_ratio_sections(table), *_made_sections(table)]
     grid = Section("Routes", columns, [*rows, default])
     return Document("routes show", _lines(table), sections, {"table": _plain(table)}, grid)
+
+
+def _ratio_sections(table: Table) -> list[Section]:
+    rows = [
+        {"model": model, "task": "every task" if task == EVERY_TASK else task, "ratio": ratio}
+        for model, ratios in table.output_ratios.items()
+        for task, ratio in ratios.items()
+    ]
+    columns = [Column("model", "model"), Column("task", "task"), Column("ratio", "ratio", "number")]
+    note = "Against a model of ratio 1, which is that of every model that is not listed."
+    return [Section("Length of answers", columns, rows, notes=[note])] if rows else []
+
+
+def _made_sections(table: Table) -> list[Section]:
+    if table.made is None:
+        return []
+    evidence = [
+        {"task": task, "mode": mode, "why": why}
+        for task, by_mode in table.made.evidence.items()
+        for mode, why in by_mode.items()
+    ]
+    prices = [{"model": model, **price} for model, price in table.made.prices.items()]
+    sections = []
+    if evidence:
+        columns = [Column("task", "task"), Column("mode", "mode"), Column("why", "why")]
+        sections.append(Section("Evidence", columns, evidence))
+    if prices:
+        kinds = [Column(kind, kind, "usd") for kind in ("input", "output")]
+        title = f"Prices on {table.made.date.isoformat()} (USD per million tokens)"
+        sections.append(Section(title, [Column("model", "model"), *kinds], prices))
+    return sections
 
 
 def findings_document(checked: Sequence[tuple[str, Sequence[Finding]]], rules: Sequence[Checked] = ()) -> Document:
@@ -152,7 +185,18 @@ def _lines(table: Table) -> list[str]:
     if table.classifier_cost_per_request_usd or table.classifier_latency_ms is not None:
         latency = "" if table.classifier_latency_ms is None else f", {table.classifier_latency_ms:g} ms"
         lines.append(f"Classifier: ${table.classifier_cost_per_request_usd:g} a request{latency}.")
+    if table.made is not None:
+        lines.append(_made_line(table.made))
     return lines
+
+
+def _made_line(made: Made) -> str:
+    parts = [f"Made on {made.date.isoformat()}"]
+    parts += [f"by {made.by}"] if made.by else []
+    parts += [f"against {made.reference}"] if made.reference else []
+    parts += [f"with prices {made.book}"] if made.book else []
+    parts += [f"from grades until {made.evidence_until.isoformat()}"] if made.evidence_until else []
+    return f"{', '.join(parts)}."
 
 
 def _title(table: Table) -> str:
@@ -194,6 +238,8 @@ def _plain(table: Table) -> dict[str, Any]:
             "cost_per_request_usd": table.classifier_cost_per_request_usd,
             "latency_ms": table.classifier_latency_ms,
         },
+        "output_ratios": {model: dict(ratios) for model, ratios in table.output_ratios.items()},
+        "made": asdict(table.made) if table.made else None,
     }
 
 

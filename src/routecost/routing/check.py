@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
-from routecost.routing.table import Override, Table, in_order
+from routecost.routing.table import EVERY_TASK, Override, Table, in_order
 from routecost.schema import MODES, TASKS
 
 Level = Literal["error", "warning", "note"]
@@ -69,6 +69,7 @@ def validate(
         *_fallbacks(table, known, candidates),
         *_speculative(table, known, candidates),
         *_overrides(table),
+        *_ratios(table, resolve, nearest),
         *_gaps(table),
     ]
     return sorted(findings, key=lambda finding: _LEVELS.index(finding.level))
@@ -76,7 +77,7 @@ def validate(
 
 def diff(old: Table, new: Table) -> list[Change]:
     """What changes from one table to the other: cell by cell, default, overrides (by their conditions; `moved` when
-    their order changes), fallbacks, settings."""
+    their order changes), fallbacks, settings, lengths of answers, how it came about."""
     modes = in_order((*old.modes(), *new.modes()))
     changes: list[Change] = []
 
@@ -96,6 +97,10 @@ def diff(old: Table, new: Table) -> list[Change]:
         add(f"fallbacks.{model}", _joined(old.fallbacks.get(model)), _joined(new.fallbacks.get(model)))
     for name, value in _plain_settings(old).items():
         add(name, value, _plain_settings(new)[name])
+    for said in (_ratios_by_place, _made_by_place):
+        was, now = said(old), said(new)
+        for where in dict.fromkeys((*was, *now)):
+            add(where, was.get(where), now.get(where))
     return changes
 
 
@@ -167,6 +172,12 @@ def _modes(table: Table) -> Iterator[Finding]:
 def _names(table: Table) -> Iterator[Finding]:
     """Tasks and modes that are spelled like a usual one but are not it."""
     tasks = [(f"routes.{task}", task) for task in table.routes]
+    tasks += [
+        (f"output_ratios.{model}.{task}", task)
+        for model, ratios in table.output_ratios.items()
+        for task in ratios
+        if task != EVERY_TASK
+    ]
     modes = [("modes", mode) for mode in table.modes()]
     for i, override in enumerate(table.overrides, 1):
         tasks += [(f"override {i}.task", task) for task in override.task if "*" not in task]
@@ -282,6 +293,20 @@ def _overrides(table: Table) -> Iterator[Finding]:
                     )
                     break
             decided.append((i, override, active))
+
+
+def _ratios(
+    table: Table, resolve: Callable[[str], Resolved | None], nearest: Callable[[str], list[str]]
+) -> Iterator[Finding]:
+    for model in table.output_ratios:
+        if resolve(model) is None:
+            near = nearest(model)
+            yield Finding(
+                "warning",
+                f"output_ratios.{model}",
+                f"the model {model} is not in the price book, so its ratio is never used",
+                f"Did you mean {', '.join(near)}? Otherwise remove it." if near else "Check the name, or remove it.",
+            )
 
 
 def _gaps(table: Table) -> Iterator[Finding]:
@@ -447,3 +472,31 @@ def _plain_settings(table: Table) -> dict[str, str | None]:
         "classifier.cost_per_request_usd": plain(table.classifier_cost_per_request_usd),
         "classifier.latency_ms": plain(table.classifier_latency_ms),
     }
+
+
+def _ratios_by_place(table: Table) -> dict[str, str]:
+    return {
+        f"output_ratios.{model}" if task == EVERY_TASK else f"output_ratios.{model}.{task}": f"{ratio:g}"
+        for model, ratios in table.output_ratios.items()
+        for task, ratio in ratios.items()
+    }
+
+
+def _made_by_place(table: Table) -> dict[str, str]:
+    made = table.made
+    if made is None:
+        return {}
+    until = made.evidence_until
+    plain = {
+        "date": made.date.isoformat(),
+        "by": made.by,
+        "reference": made.reference,
+        "book": made.book,
+        "evidence_until": until.isoformat() if until else None,
+    }
+    said = {f"made.{name}": value for name, value in plain.items() if value is not None}
+    for model, price in made.prices.items():
+        said[f"made.prices.{model}"] = ", ".join(f"{kind} {usd:g}" for kind, usd in price.items())
+    for task, by_mode in made.evidence.items():
+        said |= {f"made.evidence.{task}.{mode}": text for mode, text in by_mode.items()}
+    return said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -14,7 +15,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from routecost import shipped
 from routecost.errors import InputError, did_you_mean
-from routecost.routing.table import Override, Table, in_order, standard_modes
+from routecost.routing.table import EVERY_TASK, Made, Override, Table, in_order, standard_modes
 
 
 def read_table(path_or_name: str | PathLike[str]) -> Table:
@@ -33,6 +34,11 @@ def read_table(path_or_name: str | PathLike[str]) -> Table:
         raise InputError(f"{path} is not valid YAML: a value does not fit its type ({error}).") from error
     except RecursionError as error:
         raise InputError(f"{path} is nested too deeply for a routing table.") from error
+    return table_of(content, path)
+
+
+def table_of(content: object, path: Path) -> Table:
+    """The table that plain values say, as a file would; `path` is where they are from, for messages."""
     if not isinstance(content, dict):
         seen = "is empty" if content is None else f"holds {_seen(content)}"
         raise InputError(f"{path} {seen}; a routing table is a mapping with keys such as {_keys(_File)}.")
@@ -120,6 +126,21 @@ def _by_mode(value: object) -> object:
     return {_EVERY_MODE: _name(value)}
 
 
+def _by_task(value: object) -> object:
+    """task -> ratio; one ratio for every task comes as `{EVERY_TASK: ratio}`."""
+    return value if isinstance(value, dict) else {EVERY_TASK: value}
+
+
+def _day(value: object) -> object:
+    if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
+        return value
+    try:
+        return dt.date.fromisoformat(value) if isinstance(value, str) else dt.date.fromisoformat("")
+    except ValueError:
+        message = "expected a day such as 2026-11-24, found {seen}"
+        raise PydanticCustomError("name", message, {"seen": _seen(value)}) from None
+
+
 def _rate(value: object) -> object:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if value is None or value == "from-log" or number:
@@ -167,11 +188,17 @@ _Name = Annotated[str, BeforeValidator(_name)]
 _Glob = Annotated[str, BeforeValidator(_glob)]
 _Mode = Annotated[str, BeforeValidator(lambda value: value if value is _EVERY_MODE else _name(value))]
 _ByMode = Annotated[dict[_Mode, _Name], BeforeValidator(_by_mode)]
+_Task = Annotated[str, BeforeValidator(lambda value: value if value == EVERY_TASK else _name(value))]
 _Names = Annotated[tuple[_Name, ...], Field(min_length=1), BeforeValidator(_listed)]
 _Globs = Annotated[tuple[_Glob, ...], Field(min_length=1), BeforeValidator(_listed)]
 _Rate = Annotated[float | Literal["from-log"] | None, BeforeValidator(_rate)]
 _Pattern = Annotated[str, AfterValidator(_compiles)]
 _Tokens = Annotated[int, Field(ge=0)]
+_Ratio = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Lengths = Annotated[dict[_Task, _Length], Field(min_length=1), BeforeValidator(_by_task)]
+# YAML reads an unquoted day as a date
+_Day = Annotated[dt.date, BeforeValidator(_day)]
 
 
 class _Model(BaseModel):
@@ -222,6 +249,32 @@ class _Classifier(_Model):
     latency_ms: float | None = None
 
 
+class _Price(_Model):
+    input: _Ratio | None = None
+    output: _Ratio | None = None
+
+
+class _Made(_Model):
+    date: _Day
+    by: str | None = None
+    reference: _Name | None = None
+    book: str | None = None
+    evidence_until: _Day | None = None
+    prices: dict[_Name, _Price] = {}
+    evidence: dict[_Name, dict[_Name, str]] = {}
+
+    def made(self) -> Made:
+        return Made(
+            date=self.date,
+            by=self.by,
+            reference=self.reference,
+            book=self.book,
+            evidence_until=self.evidence_until,
+            prices={name: price.model_dump(exclude_none=True) for name, price in self.prices.items()},
+            evidence=self.evidence,
+        )
+
+
 class _File(_Model):
     name: _Name | None = None
     description: str | None = None
@@ -234,6 +287,8 @@ class _File(_Model):
     speculative: Annotated[tuple[_Name, ...], BeforeValidator(_listed)] = ()
     loser_share: float = 1.0
     classifier: _Classifier = _Classifier()
+    output_ratios: dict[_Name, _Lengths] = {}
+    made: _Made | None = None
 
     def table(self, path: Path) -> Table:
         # A row for every mode also answers for the default mode, which the other rows need not name.
@@ -261,6 +316,8 @@ class _File(_Model):
             classifier_latency_ms=self.classifier.latency_ms,
             description=self.description,
             source=str(path),
+            output_ratios=self.output_ratios,
+            made=self.made.made() if self.made else None,
         )
 
 
@@ -287,6 +344,8 @@ _EXPECTED = {
     "int_type": "expected a whole number",
     "string_type": "expected text",
     "greater_than_equal": "expected 0 or more",
+    "greater_than": "expected more than 0",
+    "finite_number": "expected a number",
     "literal_error": "expected true",
 }
 
@@ -300,7 +359,9 @@ def _place(detail: ErrorDetails) -> str:
 
 
 def _model_at(loc: tuple[int | str, ...]) -> type[BaseModel]:
-    inside: Mapping[int | str, type[BaseModel]] = {"overrides": _Override, "classifier": _Classifier}
+    inside: Mapping[int | str, type[BaseModel]] = {"overrides": _Override, "classifier": _Classifier, "made": _Made}
+    if loc[:2] == ("made", "prices"):
+        return _Price
     return inside.get(loc[0], _File) if len(loc) > 1 else _File
 
 

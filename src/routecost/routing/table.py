@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -19,6 +20,7 @@ CELL_GLOBS: Final = {
     "feature": "feature",
 }
 REQUEST_GLOBS: Final = {"user": "user_id", "session": "session_id", "project": "project"}
+EVERY_TASK: Final = "*"
 PATTERNS: Final = {"pattern": "prompt", "system_pattern": "system"}
 
 
@@ -101,13 +103,33 @@ class Override:
 
 
 @dataclass(frozen=True)
+class Made:
+    """How a recommended table came about.
+
+    date: the day whose prices it was made with. reference: the model that the others were measured against. book: the
+    version of the price book. evidence_until: the latest day of the grades. prices: model -> input and output in USD
+    per million tokens on that day. evidence: task -> mode -> why the cell has its model, in a sentence.
+    """
+
+    date: dt.date
+    by: str | None = None
+    reference: str | None = None
+    book: str | None = None
+    evidence_until: dt.date | None = None
+    prices: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    evidence: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Table:
     """Which model a request goes to. Models are named as people write them: `gpt-5.4`, an alias, `groq/llama-...`.
 
     routes: task -> mode -> model. default: mode -> model, or None, which leaves on its own model what no route covers.
     fallbacks: model -> models of other providers, in order. failover_rate: the share of calls that fail (0-1), or
     `from-log`, or None (failures are not priced). speculative: modes that fire the first fallback beside every call;
-    loser_share is the part (0-1) of the slower call that is paid. source: where it was read from.
+    loser_share is the part (0-1) of the slower call that is paid. output_ratios: model -> task (`*`: every task) ->
+    length of its answers against those of a model of ratio 1. made: how it came about, where it was recommended.
+    source: where it was read from.
     """
 
     name: str
@@ -123,6 +145,13 @@ class Table:
     classifier_latency_ms: float | None = None
     description: str | None = None
     source: str | None = None
+    output_ratios: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    made: Made | None = None
+
+    def output_ratio(self, model: str, task: str | None) -> float:
+        """How long a model's answers at a task are: its own ratio there, else that for every task, else 1."""
+        ratios = self.output_ratios.get(model, {})
+        return ratios.get(task or EVERY_TASK, ratios.get(EVERY_TASK, 1.0))
 
     @property
     def is_empty(self) -> bool:
