@@ -249,6 +249,12 @@ def nothing(intake: Intake) -> InputError:
         return InputError(f"no request lies in the period asked for: {outside:,} are outside it.")
     if intake.damaged:
         return InputError(intake.damaged[0])
+    if others := intake.counts.get("not_calls", 0):
+        named = ", ".join(intake.formats) or "this format"
+        return InputError(
+            f"none of the {others:,} records is a model call of {named}. `routecost inspect FILE` says what they are; "
+            "leave --log-format out, or name another one."
+        )
     return InputError("no request in the input: it is empty. Expected one request a line.")
 
 

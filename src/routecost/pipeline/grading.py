@@ -303,7 +303,6 @@ class _Seen:
     tells_status: bool
     tells_cut: bool
     tells_attempt: bool
-    damaged: tuple[str, ...] = ()
 
     def again(self) -> pl.DataFrame:
         """Share of answers that were asked for again, by task and key."""
@@ -326,8 +325,8 @@ def _looked(paths: Sequence[str], book: Book, typist: Typist, options: Options, 
 
     kept: list[pl.DataFrame] = [pl.DataFrame(schema=_NARROW)]
     bits = 0
-    damaged: list[str] = []
-    for rows, filled in over(opened, work, damaged, progress):
+    # what is damaged was told when the same files were counted
+    for rows, filled in over(opened, work, [], progress):
         kept.append(_sampled(rows, bits))
         has = {c: has[c] or filled[c] for c in has}
         while sum(frame.height for frame in kept) > MOST_ROWS:
@@ -339,7 +338,6 @@ def _looked(paths: Sequence[str], book: Book, typist: Typist, options: Options, 
         has["status"],
         has["finish_reason"],
         has["attempt"],
-        tuple(damaged),
     )
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,14 +195,14 @@ def _prompts(fetched: pl.DataFrame) -> pl.DataFrame:
 
 
 def promptfoo_tests(prompts: pl.DataFrame) -> str:
-    """A prompt set as promptfoo's tests file: variables prompt, system and previous_prompt, and in the metadata what
-    `quality import` needs."""
+    """A prompt set as promptfoo's tests file: variables rc_prompt, rc_system and rc_previous_prompt (promptfoo replaces
+    {{prompt}} inside of other variables), and in the metadata what `quality import` needs."""
     import yaml
 
     tests = [
         {
             "description": row["id"],
-            "vars": {name: _literal(row[name] or "") for name in ("prompt", "system", "previous_prompt")},
+            "vars": {f"rc_{name}": _literal(row[name] or "") for name in ("prompt", "system", "previous_prompt")},
             "metadata": {"id": row["id"], "task": row["task"], "weight": row["weight"]},
         }
         for row in prompts.iter_rows(named=True)
@@ -214,14 +212,5 @@ def promptfoo_tests(prompts: pl.DataFrame) -> str:
 
 
 def _literal(text: str) -> str:
-    """A text that promptfoo takes as it is: it reads variables as templates, and as files where they say file://."""
-    if not text.startswith("file://") and not any(mark in text for mark in ("{{", "{%", "{#")):
-        return text
-    # the end of a raw block inside one cannot be written otherwise than as an expression
-    pieces = re.split(r"(\{%-?\s*endraw\s*-?%\})", text)
-    quoted = (
-        "{{ " + json.dumps(piece, ensure_ascii=False) + " }}" if i % 2 else "{% raw %}" + piece + "{% endraw %}"
-        for i, piece in enumerate(pieces)
-        if piece
-    )
-    return "".join(quoted)
+    """A text that promptfoo does not take for a file or a module to load."""
+    return f" {text}" if text.startswith(("file://", "package:")) else text

@@ -173,6 +173,7 @@ class Recommendation:
     modes: tuple[Worth, ...]
     singles: tuple[Single, ...]
     today: Single
+    current: Single | None
     frontier: tuple[Point, ...]
     judged_share: float
     notes: tuple[str, ...]
@@ -199,9 +200,12 @@ class Recommendation:
         found = [replace(p, cost_usd=p.cost_usd * factor) for p in self.frontier]
         for s in self.singles:
             found += point(s.name, "single", s.cost_usd, s.quality)
-        found += point("today", "today", self.today.cost_usd, self.today.quality)
+        for s in [self.today, *([self.current] if self.current else [])]:
+            found += point(s.name, "today", s.cost_usd, s.quality)
         for m in self.modes:
             found += point(m.mode, "mode", m.cost_usd, m.quality)
+            if m.added is not None and abs(m.added.estimate) > 1e-9:
+                found += point(f"at random for the cost of {m.mode}", "random", m.cost_usd, m.mixture)
         return found
 
     def to_polars(self) -> pl.DataFrame:
@@ -322,13 +326,14 @@ def recommend(
     table = _table(choices, tasks, names, base, wishes, reference, evidence, book, as_of, version, offers)
     require_valid(book, [table], None)
     rates = savings.failure_rates(usage.cells, book) if table.failover_rate == "from-log" else None
+    own = plane.routed(wishes.current, wishes.prefer, book) if wishes.current is not None else None
     worths, cells = [], []
     for mode in MODES:
         sent = savings.routed(priced, table, book, mode=mode, failure_rates=rates, as_of=as_of)
         saving = saving_of(sent, usage, table, book, mode=mode, as_of=as_of)
         wrong = misrouting(priced, sent, usage, table, book, mistakes, mode=mode, failure_rates=rates, as_of=as_of)
         picks = {t: choices[t, mode].model for t in judged}
-        worths.append(plane.worth(mode, saving, wrong, picks, singles.get(mode)))
+        worths.append(plane.worth(mode, saving, wrong, picks, singles.get(mode), own))
         by_task = {r["task"]: r for r in saving.by_task.iter_rows(named=True)}
         for task in tasks:
             found = by_task.get(task)
@@ -357,6 +362,9 @@ def recommend(
         modes=tuple(worths),
         singles=plane.singles(names, choices, wishes, offers),
         today=plane.today(),
+        current=Single(f"today's table ({wishes.current.name}, {wishes.prefer})", own[0], plane.quality_of(own[1]))
+        if wishes.current is not None and own is not None
+        else None,
         frontier=plane.frontier(offers, choices, names),
         judged_share=plane.share,
         notes=(*unpriced_names, *_single_notes(singles, names), *_dearer_notes(worths, wishes, reference_name)),
@@ -427,6 +435,10 @@ def _candidates(
                 notes.append(f"{name} is left out: its provider retired it on {known.retired}.")
             else:
                 found.setdefault(known.key, known)
+    # today's table is a control, and its models may be chosen where they are graded
+    for name in wishes.current.models() if wishes.current is not None else ():
+        if (known := book.resolve(None, name)) is not None:
+            found.setdefault(known.key, known)
     kept = {k: r for k, r in found.items() if k == reference or _allowed(r, wishes)}
     return kept, notes
 
@@ -752,7 +764,13 @@ class _Plane:
         return interval(float(point), of_picks(self.draws, shares, self.weights))
 
     def worth(
-        self, mode: str, saving: Saving, wrong: Misrouting | None, picks: Mapping[str, str], single: str | None
+        self,
+        mode: str,
+        saving: Saving,
+        wrong: Misrouting | None,
+        picks: Mapping[str, str],
+        single: str | None,
+        own: tuple[float, Any] | None,
     ) -> Worth:
         shares = self.picks(picks)
         one_model = len(set(picks.values())) == 1
@@ -760,7 +778,7 @@ class _Plane:
         quality = self.quality_of(shares)
         split: Interval | None = None
         added: Interval | None = None
-        costs, references = self._references()
+        costs, references = self._references(own)
         if quality is not None and len(costs):
             points = np.array([of_picks(self.quality, r, self.weights) for r in references])
             at_random = np.tensordot(mixture(costs, points, cost), np.array(references), axes=1)
@@ -770,10 +788,10 @@ class _Plane:
             added = interval(quality.estimate - split.estimate, apart)
         return Worth(mode, saving, wrong, cost, quality, split, added, single)
 
-    def _references(self) -> tuple[Any, list[Any]]:
-        """Cost, and share by task and model, of everything on each single model that is graded at every task, and of
-        today's traffic."""
-        found = []
+    def _references(self, own: tuple[float, Any] | None) -> tuple[Any, list[Any]]:
+        """Cost, and share by task and model, of everything on each single model that is graded at every task, of
+        today's traffic, and of today's table (`own`)."""
+        found = [own] if own is not None and np.isfinite(of_picks(self.quality, own[1], self.weights)) else []
         for j in range(len(self.models)):
             shares = np.zeros((len(self.tasks), len(self.models)))
             shares[:, j] = 1.0
@@ -801,6 +819,19 @@ class _Plane:
     def today(self) -> Single:
         whole = np.allclose(self.today_mix.sum(axis=1), 1) if self.tasks else False
         return Single("today", self.today_usd, self.quality_of(self.today_mix) if whole else None)
+
+    def routed(self, table: Table, mode: str, book: Book) -> tuple[float, Any] | None:
+        """Cost, and shares by task and model, of today's table in a mode; None where it leaves a task where it is."""
+        chosen = {}
+        for task in self.tasks:
+            name = table.routes.get(task, {}).get(mode) or (table.default or {}).get(mode)
+            ref = book.resolve(None, name)
+            if ref is None or ref.key not in self.models:
+                return None
+            chosen[task] = ref.key
+        shares = self.picks(chosen)
+        costs = self.kept if len(set(chosen.values())) == 1 else self.cost
+        return float((costs * shares).sum()), shares
 
     def frontier(
         self,
@@ -944,7 +975,7 @@ def _single_notes(singles: Mapping[str, str | None], names: Mapping[str, str]) -
 def _dearer_notes(worths: Sequence[Worth], wishes: Wishes, reference: str) -> list[str]:
     return [
         f"{w.mode}: the table costs more than today, as part of today's traffic runs on models that are not shown to "
-        f"be as good as {reference}. If they are good enough, grade them, widen the margin, or name another --reference."
+        f"be as good as {reference}. If they are, grade them, widen the margin, or name another --reference."
         for w in worths
         if w.mode in wishes.margins and w.saving.saving_usd < -1e-9 * abs(w.saving.today_usd)
     ]

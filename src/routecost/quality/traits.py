@@ -17,9 +17,9 @@ _VARYING: Final = (
 _QUOTED: Final = r"(^|[\s(\[=:,])'[^'\n]{1,400}'"
 _MASK: Final = "\u00a7"
 _SEED: Final = 41
-# Texts are alike when so many of LANES samples of their words agree: likely from about nine words in ten on.
+# Texts are alike when so many of LANES samples of their words agree: likely from about five words in six on.
 LANES: Final = 8
-AGREE: Final = 7
+AGREE: Final = 6
 # Shorter or longer ones must be the same word for word: another word among six is another question, and two questions
 # about one pasted text share most of it.
 _LEAST_WORDS: Final = 8

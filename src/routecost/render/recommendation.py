@@ -109,7 +109,7 @@ def _added_line(result: Recommendation, worth: Worth) -> str:
     certain = "" if (worth.added.low or 0.0) > 0 else " (not certain to be more than nothing)"
     return (
         f"Routing by task adds {worth.added.estimate:+.3f} of quality (95% interval {within}{certain}) to the best "
-        "random split between single models at the same cost."
+        "random split between the controls (single models, today) at the same cost."
     )
 
 
@@ -305,7 +305,7 @@ def _beside(result: Recommendation) -> Section | None:
     ]
     rows += [
         {"name": s.name, "cost": s.cost_usd * factor, "quality": _estimate(s.quality), "within": _within(s.quality)}
-        for s in [result.today]
+        for s in [result.today, *([result.current] if result.current else [])]
     ]
     rows += [
         {
@@ -329,7 +329,7 @@ def _beside(result: Recommendation) -> Section | None:
     )
     notes = [
         "Costs are of the tasks with evidence; those of the modes with every prompt cache lost that routing can lose. "
-        "Random, same cost: the best quality of a random split between the single models and today at the mode's cost.",
+        "Random, same cost: the best quality of a random split between the others at the mode's cost.",
     ]
     return Section("Beside the controls", columns, rows, notes=notes)
 
@@ -397,7 +397,7 @@ def _data(result: Recommendation) -> dict[str, Any]:
                 "quality": s.quality.as_dict() if s.quality else None,
                 "not_worse_in": list(s.not_worse),
             }
-            for s in (result.today, *result.singles)
+            for s in (result.today, *((result.current,) if result.current else ()), *result.singles)
         ],
         "frontier": [
             {"name": p.name, "cost_usd": p.cost_usd, "quality": p.quality, "low": p.low, "high": p.high}
@@ -462,8 +462,8 @@ def table_yaml(result: Recommendation) -> str:
         margins = ", ".join(f"{m} {v:g}" for m, v in result.wishes.margins.items())
         header += _wrapped(
             f"A cheaper model is taken where a lower bound (one-sided {1 - result.wishes.alpha:.0%}, over all "
-            f"candidates of a cell) of its difference from the reference at that task is above minus the margin: {margins}. Any "
-            "other mode takes the highest lower bound of quality."
+            "candidates of a cell) of its difference from the reference at that task is above minus the margin: "
+            f"{margins}. Any other mode takes the highest lower bound of quality."
         )
     for m in result.modes:
         header += _wrapped(saving_sentence(m.saving, result.scale).removeprefix(f"Table {result.table.name}, "))

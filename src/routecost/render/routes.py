@@ -80,7 +80,7 @@ def _made_sections(table: Table) -> list[Section]:
         columns = [Column("task", "task"), Column("mode", "mode"), Column("why", "why")]
         sections.append(Section("Evidence", columns, evidence))
     if prices:
-        kinds = [Column(kind, kind, "usd") for kind in ("input", "output")]
+        kinds = [Column(kind, kind, "rate") for kind in ("input", "output")]
         title = f"Prices on {table.made.date.isoformat()} (USD per million tokens)"
         sections.append(Section(title, [Column("model", "model"), *kinds], prices))
     return sections
