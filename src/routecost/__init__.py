@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from routecost.pipeline.commands import analyze, classify, estimate, sensitivity, simulate, tally
     from routecost.prices import read_prices
+    from routecost.router import Decision, Router
     from routecost.routing import read_table
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Decision",
+    "Router",
     "analyze",
     "classify",
     "estimate",
@@ -23,6 +26,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Decision": "routecost.router",
+    "Router": "routecost.router",
     "analyze": "routecost.pipeline.commands",
     "classify": "routecost.pipeline.commands",
     "estimate": "routecost.pipeline.commands",
