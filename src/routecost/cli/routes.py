@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from routecost.cli import checking, exporting
 from routecost.cli.options import (
     FormatOption,
     LogFormatOption,
@@ -119,3 +120,8 @@ def list_(fmt: FormatOption = "console", output: OutputOption = None) -> None:
     from routecost.routing import read_table
 
     emit(list_document([read_table(path) for path in sorted(shipped.folder("routing").glob("*.yaml"))]), fmt, output)
+
+
+app.command("check")(checking.check)
+app.command("export")(exporting.export_)
+app.command("import")(exporting.import_)
