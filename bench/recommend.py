@@ -20,7 +20,7 @@ import numpy as np
 
 from routecost.recommend.choose import MARGINS, Offer, choose
 from routecost.recommend.evidence import Evidence, Graded
-from routecost.stats import Grades, Pairs
+from routecost.stats import Grades, Pairs, difference_bounds
 
 TASKS = ("simple", "code", "reasoning", "complex")
 CANDIDATES = ("small", "medium", "tuned")
@@ -129,7 +129,26 @@ def power(job: tuple[str, int, str, int]) -> tuple[tuple[str, int, str, int], tu
     return job, (ours, points)
 
 
-def percent(k: int, runs: int) -> str:
+def exact(margin: float, n: int) -> float:
+    """The chance that any of three candidates that are worse by the margin passes, over all outcomes of right-or-wrong
+    grades, by the program's own bounds: no simulation."""
+
+    def likely(p: float) -> tuple[np.ndarray, np.ndarray]:
+        k = np.arange(n + 1)
+        logs = [math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in range(n + 1)]
+        chance = np.exp(np.array(logs) + k * math.log(p) + (n - k) * math.log(1 - p))
+        kept = chance > 1e-12
+        return k[kept], chance[kept]
+
+    (mine, of_mine), (other, of_other) = likely(SCORE - margin), likely(SCORE)
+    pairs = [(Grades(n, i / n), Grades(n, j / n)) for i in mine for j in other]
+    level = 0.05 / len(CANDIDATES)
+    lows = difference_bounds([a for a, _ in pairs], [b for _, b in pairs], level).reshape(len(mine), len(other))
+    passes = of_mine @ (lows > -margin)
+    return float((of_other * (1 - (1 - passes) ** len(CANDIDATES))).sum())
+
+
+def percent(k: float, runs: int) -> str:
     return f"{100 * k / runs:.1f}"
 
 
@@ -161,17 +180,22 @@ def main() -> None:
         "",
         f"## Wrong switches, % of {args.runs:,} runs",
         "",
-        "The worst of the four cells. `points`: the cheapest model whose score is not seen to be worse by the margin."
-        " `mean`: the cheapest table whose mean score is not seen to be. At a true rate of 5 % the worst run of many may "
+        "`cell`: the mean of the four cells; `worst`: the worst of them; `exact`: over all outcomes, without chance, "
+        "where every candidate is worse by the margin. The others are the worst of their cells: `points`, the cheapest "
+        "model whose score is not seen to be worse by the margin; `mean`, the cheapest table whose mean score is not "
+        "seen to be. At a true rate of 5 % the worst of many may "
         f"show {100 * limit:.1f} %.",
         "",
-        "| grades | world | mode (margin) | n a cell | routecost | points | mean |",
-        "|---|---|---|---:|---:|---:|---:|",
+        "| grades | world | mode (margin) | n a cell | cell | worst | exact | points | mean |",
+        "|---|---|---|---:|---:|---:|---:|---:|---:|",
     ]
     for (world, mode, kind, n, runs), counts in wrongs.items():
         worst = {name: max(c) for name, c in counts.items()}
+        sure = kind == "right or wrong" and world == worlds[0]
+        whole = percent(100 * exact(MARGINS[mode], n), 100) if sure else "-"
         lines.append(
-            f"| {kind} | {world} | {mode} ({MARGINS[mode]:g}) | {n:,} | {percent(worst['ours'], runs)} "
+            f"| {kind} | {world} | {mode} ({MARGINS[mode]:g}) | {n:,} "
+            f"| {percent(sum(counts['ours']) / len(TASKS), runs)} | {percent(worst['ours'], runs)} | {whole} "
             f"| {percent(worst['points'], runs)} | {percent(worst['mean'], runs)} |"
         )
     lines += [

@@ -480,3 +480,10 @@ def test_files_are_closed(tmp_path: Path, book: Book) -> None:
     gc.collect()
     if before:
         assert len(os.listdir("/proc/self/fd")) <= before + 1
+
+
+def test_a_log_of_another_format_than_the_one_that_is_named(cli: Run) -> None:
+    done = cli("analyze", "sample_logs/worked-example.jsonl", "--log-format", "langfuse")
+    assert done.returncode == 3
+    assert "none of the 1,000 records is a model call of langfuse" in done.stderr
+    assert "empty" not in done.stderr
