@@ -80,6 +80,38 @@ def test_show_speculative(mine: Path) -> None:
     assert "Failover: 1.00% of the calls is paid" in text
 
 
+def test_show_how_a_table_came_about(mine: Path) -> None:
+    mine.write_text(
+        """
+default: gpt-5.4
+output_ratios: {gpt-5.4: 1.25, codestral: {code: 0.9}}
+made:
+  date: 2026-11-24
+  by: routecost 1.0
+  reference: gpt-5.4
+  book: shipped
+  evidence_until: 2026-11-01
+  prices: {gpt-5.4: {input: 0.05, output: 15}}
+  evidence: {default: {eco: "nothing is cheaper"}}
+"""
+    )
+    text = squeezed(run("show", mine))
+    for part in (
+        "Made on 2026-11-24, by routecost 1.0, against gpt-5.4, with prices shipped, from grades until 2026-11-01.",
+        "gpt-5.4 every task 1.25",
+        "codestral code 0.9",
+        "default eco nothing is cheaper",
+        "Prices on 2026-11-24 (USD per million tokens)",
+        "gpt-5.4 0.05 15",
+    ):
+        assert part in text
+    table = json.loads(run("show", mine, "--format", "json"))["table"]
+    assert table["output_ratios"] == {"gpt-5.4": {"*": 1.25}, "codestral": {"code": 0.9}}
+    assert (table["made"]["date"], table["made"]["evidence_until"]) == ("2026-11-24", "2026-11-01")
+    assert table["made"]["prices"] == {"gpt-5.4": {"input": 0.05, "output": 15}}
+    assert "no difference" in run("diff", mine, mine)
+
+
 def test_show_as_json(mine: Path) -> None:
     got = json.loads(run("show", mine, "--format", "json"))
     assert got["schema_version"] == 1

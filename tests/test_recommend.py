@@ -152,6 +152,14 @@ def test_pairs_decide_where_answers_apart_cannot() -> None:
     assert (again.model, again.comparison and again.comparison.bound) == ("small", paired.comparison.bound)
 
 
+def test_a_few_pairs_do_not_take_the_place_of_many_answers() -> None:
+    many = {"small": (400, 0.9), "ref": (400, 0.9)}
+    found = choose("code", "eco", OFFERS, "ref", evidence(many, pairs={"small": Pairs(3, 0.0, 0.0)}))
+    assert found.model == "small"
+    assert found.comparison is not None
+    assert not found.comparison.paired
+
+
 def test_too_little_evidence_says_how_much_more_would_decide() -> None:
     found = choose("code", "eco", OFFERS, "ref", evidence({"small": (30, 0.9), "ref": (30, 0.9)}))
     assert found.model == "ref"

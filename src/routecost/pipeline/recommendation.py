@@ -34,7 +34,7 @@ from routecost.pipeline.misrouting import Misrouting, Mistakes, misrouting, true
 from routecost.pipeline.simulation import latency_counts
 from routecost.prices import Book, ModelRef
 from routecost.recommend.choose import ALPHA, MARGINS, Choice, Offer, choose
-from routecost.recommend.evidence import Evidence, gather
+from routecost.recommend.evidence import Evidence, Shrunk, gather
 from routecost.recommend.frontier import Point
 from routecost.recommend.solve import frontier, solve
 from routecost.recommend.tiers import by_tier, kind_of
@@ -121,7 +121,7 @@ class Cell:
     quality: float | None
     reference_quality: float | None
     known: float | None
-    shrunk: tuple[float, float] | None
+    shrunk: Shrunk | None
     break_even: BreakEven
 
 
@@ -367,7 +367,7 @@ def recommend(
         else None,
         frontier=plane.frontier(offers, choices, names),
         judged_share=plane.share,
-        notes=(*unpriced_names, *_single_notes(singles, names), *_dearer_notes(worths, wishes, reference_name)),
+        notes=(*unpriced_names, *_single_notes(singles, names)),
         book_version=book.version,
         as_of=as_of,
         limited=limited,
@@ -703,14 +703,14 @@ class _Plane:
     today_mix: Any
     share: float
     reference: str
-    shrunk: Mapping[tuple[str, str], tuple[float, float]]
+    shrunk: Mapping[tuple[str, str], Shrunk]
 
     @classmethod
     def of(
         cls,
         usage: Usage,
         evidence: Evidence,
-        shrunk: Mapping[tuple[str, str], tuple[float, float]],
+        shrunk: Mapping[tuple[str, str], Shrunk],
         traffic: _Traffic,
         judged: Sequence[str],
         models: Sequence[str],
@@ -972,15 +972,6 @@ def _single_notes(singles: Mapping[str, str | None], names: Mapping[str, str]) -
     ]
 
 
-def _dearer_notes(worths: Sequence[Worth], wishes: Wishes, reference: str) -> list[str]:
-    return [
-        f"{w.mode}: the table costs more than today, as part of today's traffic runs on models that are not shown to "
-        f"be as good as {reference}. If they are, grade them, widen the margin, or name another --reference."
-        for w in worths
-        if w.mode in wishes.margins and w.saving.saving_usd < -1e-9 * abs(w.saving.today_usd)
-    ]
-
-
 # --- the table, and why -----------------------------------------------------------------------------------------------
 
 
@@ -1150,11 +1141,11 @@ def _accuracy(plane: _Plane, i: int, choice: Choice, reference: str) -> float | 
             pair = [plane.shrunk.get((name, m)) for m in (choice.model, reference)] if name else [None, None]
             if pair[0] is None or pair[1] is None:
                 return None
-            apart.append((w, pair[0][0] - pair[1][0]))
+            apart.append((w, pair[0].score - pair[1].score))
     own = [plane.shrunk.get((choice.task, m)) for m in (choice.model, reference)]
     if not apart or own[0] is None or own[1] is None:
         return None
-    mine = own[0][0] - own[1][0]
+    mine = own[0].score - own[1].score
     others = sum(w * d for w, d in apart) / sum(w for w, _ in apart)
     if others >= -choice.margin or mine <= others:
         return None

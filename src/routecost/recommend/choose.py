@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from routecost.recommend.evidence import Comparison, Evidence
+from routecost.recommend.evidence import Comparison, Evidence, Shrunk
 from routecost.stats import Grades, more_answers, score_bounds
 
 Reason = Literal[
@@ -79,7 +79,7 @@ def choose(
     *,
     margins: Mapping[str, float] = MARGINS,
     alpha: float = ALPHA,
-    shrunk: Mapping[tuple[str, str], tuple[float, float]] | None = None,
+    shrunk: Mapping[tuple[str, str], Shrunk] | None = None,
 ) -> Choice:
     """The choice for one cell. offers: every model that is considered, the reference among them.
 
@@ -101,12 +101,13 @@ def _not_worse(
     evidence: Evidence,
     margin: float,
     alpha: float,
-    shrunk: Mapping[tuple[str, str], tuple[float, float]],
+    shrunk: Mapping[tuple[str, str], Shrunk],
 ) -> Choice:
     own = next(o for o in offers if o.model == reference)
 
     def order(offer: Offer) -> tuple[float, float, str]:
-        return offer.cost_usd, -shrunk.get((task, offer.model), (0.0, 0.0))[0], offer.model
+        drawn = shrunk.get((task, offer.model))
+        return offer.cost_usd, -drawn.score if drawn else 0.0, offer.model
 
     cheaper = sorted((o for o in offers if o.model != reference and o.cost_usd < own.cost_usd), key=order)
     able = [o for o in cheaper if o.blocked is None]
@@ -167,7 +168,8 @@ def _best(task: str, mode: str, offers: Sequence[Offer], reference: str, evidenc
     source = evidence.main_source(task, reference)
     graded = {o.model: g.grades for o in offers if (g := evidence.best(task, o.model, source, among=True)) is not None}
     able = [o for o in offers if o.model in graded and (o.blocked is None or o is own)]
-    if not able:
+    if reference not in graded:
+        # nothing can be said to be better than what nobody graded
         return Choice(task, mode, reference, "no_evidence", own, (reference,), 0, None)
     level = alpha / len(able)
     lows = dict(

@@ -6,10 +6,14 @@ import datetime as dt
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import polars as pl
 
 from routecost.stats import Grades, Pairs, difference_bounds, paired_bounds
+
+# A pair tells about as much as three answers of each model apart (at 5 % discordant, and scores of 0.9).
+PAIR_WORTH: Final = 3
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,16 @@ class Graded:
     source: str | None
     date: str | None
     grades: Grades
+
+
+@dataclass(frozen=True)
+class Shrunk:
+    """A score drawn towards the model's overall one; the standard error that is its own, and the one that it shares
+    with the model's other tasks."""
+
+    score: float
+    error: float
+    shared: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -111,9 +125,9 @@ class Evidence:
         )
 
     def compare(self, task: str, candidates: Sequence[str], reference: str, alpha: float) -> dict[str, Comparison]:
-        """The candidates that can be compared, each bound at level alpha. Pairs are preferred: what one request asks
-        is the same for both models. Scores of different sources are never compared."""
-        together = {c: p for c in candidates if (p := self._pairs(task, c, reference)) is not None}
+        """The candidates that can be compared, each bound at level alpha. Pairs are preferred where there are enough of
+        them: what one request asks is the same for both models. Scores of different sources are never compared."""
+        together = {c: p for c in candidates if (p := self._enough_pairs(task, c, reference)) is not None}
         apart = {c: g for c in candidates if c not in together and (g := self._apart(task, c, reference)) is not None}
         found: dict[str, Comparison] = {}
         if together:
@@ -135,6 +149,14 @@ class Evidence:
                 )  # fmt: skip
         return found
 
+    def _enough_pairs(self, task: str, candidate: str, reference: str) -> tuple[Pairs, str | None, str | None] | None:
+        """The pairs, unless answers apart are so many more that they tell more; decided by numbers, not by scores."""
+        found, other = self._pairs(task, candidate, reference), self._apart(task, candidate, reference)
+        if found is None or other is None:
+            return found
+        apart = min(other[0].grades.n, other[1].grades.n)
+        return found if PAIR_WORTH * found[0].n >= apart else None
+
     def _pairs(self, task: str, candidate: str, reference: str) -> tuple[Pairs, str | None, str | None] | None:
         found: dict[str | None, tuple[Pairs, str | None]] = dict(self.paired.get((task, candidate, reference), {}))
         for source, (pairs, date) in self.paired.get((task, reference, candidate), {}).items():
@@ -152,9 +174,9 @@ class Evidence:
         source = max(both, key=lambda s: (min(mine[s].grades.n, other[s].grades.n), mine[s].grades.n, s or ""))
         return mine[source], other[source]
 
-    def shrunk(self, reference: str) -> dict[tuple[str, str], tuple[float, float]]:
-        """(task, model) -> (score, standard error), each task's own score drawn towards the model's overall one, by
-        how uncertain it is against how much a model's tasks differ (empirical Bayes). For order and display only."""
+    def shrunk(self, reference: str) -> dict[tuple[str, str], Shrunk]:
+        """(task, model) -> each task's own score drawn towards the model's overall one, by how uncertain it is against
+        how much a model's tasks differ (empirical Bayes). For order and display only."""
         own: dict[tuple[str, str], Grades] = {}
         sources = {task: self.main_source(task, reference) for task in {t for t, _ in self.graded}}
         for task, model in self.graded:
@@ -169,12 +191,14 @@ class Evidence:
         several = [k for k in own if len(of_model[k[1]]) > 1]
         between = sum((own[k].score - overall[k[1]]) ** 2 - errors[k] for k in several) / max(len(several), 1)
         between = max(between, 1e-6)
+        answers = {m: sum(g.n for g in gs) for m, gs in of_model.items()}
+        common = {m: sum(g.n**2 * _variance(g) for g in gs) / answers[m] ** 2 for m, gs in of_model.items()}
         drawn = {}
         for (task, model), g in own.items():
             e = errors[task, model]
             weight = between / (between + e)
             score = weight * g.score + (1 - weight) * overall[model]
-            drawn[task, model] = (score, math.sqrt(weight * e))
+            drawn[task, model] = Shrunk(score, math.sqrt(weight * e), (1 - weight) * math.sqrt(common[model]))
         return drawn
 
 

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from routecost.recommend.evidence import Shrunk
 from routecost.stats import Array, Interval
 
 DRAWS: Final = 2000
@@ -18,27 +19,33 @@ ENOUGH: Final = 0.8
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of models at tasks: mean and standard error, both (tasks, models), NaN where a model was not graded."""
+    """Scores of models at tasks: mean, and standard errors of each alone and in common with the model's other tasks;
+    all (tasks, models), NaN where a model was not graded."""
 
     tasks: tuple[str, ...]
     models: tuple[str, ...]
     mean: Array
     error: Array
+    shared: Array
 
     def draws(self) -> Array:
         """(DRAWS, tasks, models) scores that the grades allow; the same ones every time."""
         rng = np.random.default_rng(_SEED)
-        drawn = self.mean + self.error * rng.standard_normal((DRAWS, *self.mean.shape))
+        alone = self.error * rng.standard_normal((DRAWS, *self.mean.shape))
+        drawn = self.mean + alone + self.shared * rng.standard_normal((DRAWS, 1, self.mean.shape[1]))
         return np.clip(drawn, 0.0, 1.0)
 
 
-def scores_of(
-    shrunk: Mapping[tuple[str, str], tuple[float, float]], tasks: Sequence[str], models: Sequence[str]
-) -> Scores:
+def scores_of(shrunk: Mapping[tuple[str, str], Shrunk], tasks: Sequence[str], models: Sequence[str]) -> Scores:
     """The scores as arrays."""
-    unknown = (float("nan"), float("nan"))
-    pairs = np.array([[shrunk.get((t, m), unknown) for m in models] for t in tasks]).reshape(len(tasks), len(models), 2)
-    return Scores(tuple(tasks), tuple(models), pairs[:, :, 0], pairs[:, :, 1])
+    unknown = Shrunk(*[float("nan")] * 3)
+    found = [[shrunk.get((t, m), unknown) for m in models] for t in tasks]
+    shape = (len(tasks), len(models))
+    mean, error, shared = (
+        np.array([[getattr(s, part) for s in row] for row in found]).reshape(shape)
+        for part in ("score", "error", "shared")
+    )
+    return Scores(tuple(tasks), tuple(models), mean, error, shared)
 
 
 def by_given(scores: Array, truly: Array) -> tuple[Array, Array]:

@@ -40,9 +40,7 @@ def recommendation_document(result: Recommendation, *, ascii: bool = False) -> D
     lines = intake_lines(result.intake, result.period, result.coverage, result.book_version)
     lines += [*_lines(result)]
     sections = [_table(result), _why(result)]
-    if result.policy == "evidence":
-        sections.append(_break_even(result))
-    sections += [s for s in (_more(result), _beside(result), _blocked(result)) if s is not None]
+    sections += [s for s in (_break_even(result), _more(result), _beside(result), _blocked(result)) if s is not None]
     sections += [s for s in (unpriced_section(result.coverage), fault_section(result.intake)) if s]
     points = result.points()
     picture = plot(points, width=PICTURE_WIDTH, ascii=ascii, unit=_factor(result)[1]) if len(points) > 1 else []
@@ -70,6 +68,11 @@ def _lines(result: Recommendation) -> list[str]:
         lines.append(NO_EVIDENCE)
     worth = result.preferred
     lines.append(saving_sentence(worth.saving, result.scale))
+    if worth.mode in result.wishes.margins and worth.saving.saving_usd < -1e-9 * worth.saving.today_usd:
+        lines.append(
+            f"  It costs more, as part of today's traffic runs on models that are not shown to be as good as "
+            f"{result.reference}. If they are, grade them, widen the margin, or name another --reference."
+        )
     if worth.misrouting is not None and worth.misrouting.cost_usd:
         net = worth.saving.saving_usd - worth.misrouting.cost_usd
         lines.append(
@@ -218,7 +221,9 @@ def _name(result: Recommendation, key: str) -> str:
     return next((c.name for c in result.candidates if c.key == key), key)
 
 
-def _break_even(result: Recommendation) -> Section:
+def _break_even(result: Recommendation) -> Section | None:
+    if result.policy != "evidence":
+        return None
     rows = [
         {
             "task": task_name(c.choice.task),
@@ -233,6 +238,8 @@ def _break_even(result: Recommendation) -> Section:
         for c in result.cells
         if c.name != result.reference and c.choice.mode in (*result.wishes.margins, result.wishes.prefer)
     ]
+    if not rows:
+        return None
     columns = (
         Column("task", "Task"),
         Column("mode", "Mode"),
@@ -434,7 +441,7 @@ def _cell_data(result: Recommendation, cell: Cell) -> dict[str, Any]:
         "candidates_tried": c.tried,
         "source": c.comparison.source if c.comparison else None,
         "evidence_date": c.comparison.date if c.comparison else None,
-        "shrunk_score": cell.shrunk[0] if cell.shrunk else None,
+        "shrunk_score": cell.shrunk.score if cell.shrunk else None,
         "quality_known_share": cell.known,
         "lower_bound_of_score": c.lower,
         "second": rival(second),
