@@ -29,7 +29,6 @@ def test_the_score_bound_is_wilsons() -> None:
 @pytest.mark.parametrize(
     ("a", "n", "b", "m", "expected"),
     [
-        # Miettinen and Nurminen, two-sided 95 % (so one-sided 97.5 %), as published examples and R's `ratesci` have them
         (56, 70, 48, 80, 0.0528),
         (9, 10, 3, 10, 0.1705),
         (5, 56, 0, 29, -0.0326),

@@ -7,6 +7,7 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,7 +19,7 @@ from conftest import Run
 from routecost import savings
 from routecost.errors import UndecidedError, UsageError
 from routecost.pipeline import commands
-from routecost.pipeline.recommendation import Wishes
+from routecost.pipeline.recommendation import Recommendation, Wishes
 from routecost.prices import read_prices
 from routecost.quality import read_quality
 from routecost.recommend.choose import Offer, choose
@@ -29,6 +30,13 @@ from routecost.routing import Table, read_table
 from routecost.stats import Grades, Pairs
 
 TASKS = ("simple", "code", "reasoning", "complex")
+# models end: what is expected here is of this day
+DAY = dt.date(2026, 11, 24)
+
+
+def recommended(log: str, **asked: Any) -> Recommendation:
+    return commands.recommend(log, as_of=DAY, **asked)
+
 
 # --- one limit over all cells -----------------------------------------------------------------------------------------
 
@@ -223,7 +231,7 @@ def test_the_table_is_the_one_that_can_be_proved_best(known: tuple[Path, Path]) 
     """With as many grades as leave no doubt: of all 4^4 tables whose every cell is truly within the margin of the
     reference at its own task, none costs less. Priced independently, table by table, by `simulate`."""
     log, quality = known
-    found = commands.recommend(str(log), quality=[quality], wishes=Wishes(reference="gpt-5.4"))
+    found = recommended(str(log), quality=[quality], wishes=Wishes(reference="gpt-5.4"))
     book = read_prices()
     intake = commands.tally(str(log))
     priced = savings.today(intake.usage.cells, book)
@@ -244,7 +252,20 @@ def test_the_table_is_the_one_that_can_be_proved_best(known: tuple[Path, Path]) 
 def test_simulate_gives_the_promised_saving_to_the_cent(known: tuple[Path, Path], tmp_path: Path, cli: Run) -> None:
     log, quality = known
     out = tmp_path / "routes.yaml"
-    said = cli("recommend", log, "--quality", quality, "--reference", "gpt-5.4", "-o", out, "--format", "json")
+    said = cli(
+        "recommend",
+        log,
+        "--quality",
+        quality,
+        "--reference",
+        "gpt-5.4",
+        "-o",
+        out,
+        "--format",
+        "json",
+        "--as-of",
+        str(DAY),
+    )
     assert said.returncode == 0, said.stderr
     promised = json.loads(said.stdout)
     checked = cli("simulate", log, "--table", out, "--format", "json")
@@ -265,7 +286,7 @@ def test_longer_answers_are_paid_for_in_recommend_and_in_simulate_alike(tmp_path
     wordy = frame.with_columns(output_ratio=pl.when(pl.col("model") == "gpt-5.4-nano").then(30.0).otherwise(1.0))
     wordy.write_parquet(tmp_path / "wordy.parquet")
     out = tmp_path / "routes.yaml"
-    args = ("recommend", log, "--reference", "gpt-5.4", "-o", out, "--format", "json", "--quality")
+    args = ("recommend", log, "--reference", "gpt-5.4", "-o", out, "--format", "json", "--as-of", str(DAY), "--quality")
     plain = json.loads(cli(*args, tmp_path / "q.csv").stdout)
     said = json.loads(cli(*args, tmp_path / "wordy.parquet").stdout)
     cell = {(c["task"], c["mode"]): c["model"] for c in plain["cells"]}
@@ -282,8 +303,8 @@ def test_prices_that_are_all_halved_change_no_recommendation(known: tuple[Path, 
     half = tmp_path / "half.yaml"
     half.write_text("name: half\nproviders:\n  openai: {discount: 0.5}\n  mistral: {discount: 0.5}\n")
     wishes = Wishes(reference="gpt-5.4")
-    once = commands.recommend(str(log), quality=[quality], wishes=wishes)
-    less = commands.recommend(str(log), quality=[quality], wishes=wishes, pricing=[half])
+    once = recommended(str(log), quality=[quality], wishes=wishes)
+    less = recommended(str(log), quality=[quality], wishes=wishes, pricing=[half])
     assert once.table.routes == less.table.routes
     assert less.today_usd == pytest.approx(once.today_usd / 2)
 
@@ -291,9 +312,7 @@ def test_prices_that_are_all_halved_change_no_recommendation(known: tuple[Path, 
 def test_costs_are_those_of_the_whole_cells_though_fewer_are_priced(tmp_path: Path) -> None:
     """The search prices cells without features and days; what it finds is what the full cells cost."""
     log = write_log(tmp_path / "log.jsonl", service_tier="default", feature="f", cached_input_tokens=100)
-    found = commands.recommend(
-        str(log), quality=[write_quality(tmp_path / "q.csv")], wishes=Wishes(reference="gpt-5.4")
-    )
+    found = recommended(str(log), quality=[write_quality(tmp_path / "q.csv")], wishes=Wishes(reference="gpt-5.4"))
     book = read_prices()
     priced = savings.today(found.intake.usage.cells, book)
     for single in found.singles:
@@ -319,7 +338,7 @@ def test_what_cannot_serve_a_task_is_not_taken(
     overlay.write_text("name: o\nmodels:\n  openai/gpt-5.4-nano: {capabilities: [json]}\n")
     asked = Wishes(reference="gpt-5.4", prefer="eco", **wishes)  # type: ignore[arg-type]
     quality = [write_quality(tmp_path / "q.csv")]
-    found = commands.recommend(str(log), quality=quality, wishes=asked, pricing=[overlay])
+    found = recommended(str(log), quality=quality, wishes=asked, pricing=[overlay])
     assert found.table.routes.get("simple", {}).get("eco") != "gpt-5.4-nano"
     if why is not None:
         nano = next(c for c in found.candidates if c.name == "gpt-5.4-nano")
@@ -330,7 +349,7 @@ def test_a_context_that_is_too_short_for_one_request_in_a_thousand_is_too_short(
     log = write_log(tmp_path / "log.jsonl")
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text("name: o\nmodels:\n  openai/gpt-5.4-nano: {context_window: 3000}\n")
-    found = commands.recommend(
+    found = recommended(
         str(log), quality=[write_quality(tmp_path / "q.csv")], wishes=Wishes(reference="gpt-5.4"), pricing=[overlay]
     )
     assert found.table.routes["simple"]["eco"] == "gpt-5.4-mini"
@@ -343,10 +362,10 @@ def test_with_a_dear_classifier_one_model_for_everything_is_best(known: tuple[Pa
     close = {t: s - 0.01 for t, s in TRUE["gpt-5.4"].items()}
     quality = [write_quality(tmp_path / "close.csv", **{"gpt-5.4-mini": close})]
     asked = Wishes(reference="gpt-5.4", prefer="eco")
-    routed = commands.recommend(str(log), quality=quality, wishes=asked)
+    routed = recommended(str(log), quality=quality, wishes=asked)
     assert len({routed.table.routes[t]["eco"] for t in TASKS}) > 1
     fee = Wishes(reference="gpt-5.4", prefer="eco", classifier_cost_usd=0.01)
-    found = commands.recommend(str(log), quality=quality, wishes=fee)
+    found = recommended(str(log), quality=quality, wishes=fee)
     assert {found.table.routes[t]["eco"] for t in TASKS} == {"gpt-5.4-mini"}
     assert next(m for m in found.modes if m.mode == "eco").best_single == "openai/gpt-5.4-mini"
     assert any("for everything costs no more" in note for note in found.notes)
@@ -356,7 +375,7 @@ def test_with_a_dear_classifier_one_model_for_everything_is_best(known: tuple[Pa
 def test_a_limit_over_all_cells_is_kept_as_well_as_it_can_be(known: tuple[Path, Path], limit: str) -> None:
     """Against every table of eligible models."""
     log, quality = known
-    free = commands.recommend(str(log), quality=[quality], wishes=Wishes(reference="gpt-5.4", prefer="eco"))
+    free = recommended(str(log), quality=[quality], wishes=Wishes(reference="gpt-5.4", prefer="eco"))
     names = [s.name for s in free.singles]
     book = read_prices()
     priced = savings.today(free.intake.usage.cells, book)
@@ -378,7 +397,7 @@ def test_a_limit_over_all_cells_is_kept_as_well_as_it_can_be(known: tuple[Path, 
         floor = 0.915
         asked = Wishes(reference="gpt-5.4", prefer="eco", floor=floor)
         best = min(((c, m) for m, (c, q) in tables.items() if q >= floor))[1]
-    found = commands.recommend(str(log), quality=[quality], wishes=asked)
+    found = recommended(str(log), quality=[quality], wishes=asked)
     assert found.limited is None
     assert tuple(found.table.routes[t]["eco"] for t in TASKS) == best
 
@@ -408,21 +427,33 @@ def test_lost_caches_add_up_to_no_less_than_the_whole(tmp_path: Path) -> None:
 def test_nothing_is_recommended_without_evidence(known: tuple[Path, Path], tmp_path: Path) -> None:
     log, _ = known
     with pytest.raises(UsageError, match="--policy tiers"):
-        commands.recommend(str(log))
+        recommended(str(log))
     pl.DataFrame({"task": ["poetry"], "model": ["gpt-5.4"], "n": [10], "score": [0.5]}).write_csv(tmp_path / "q.csv")
     with pytest.raises(UndecidedError, match="nothing can be compared"):
-        commands.recommend(str(log), quality=[tmp_path / "q.csv"], wishes=Wishes(reference="gpt-5.4"))
+        recommended(str(log), quality=[tmp_path / "q.csv"], wishes=Wishes(reference="gpt-5.4"))
 
 
 def test_tiers_say_that_there_is_no_evidence(cli: Run, tmp_path: Path) -> None:
     out = tmp_path / "routes.yaml"
-    done = cli("recommend", "--mix", "simple=50,code=20,reasoning=20,complex=10", "--policy", "tiers", "-o", out)
+    done = cli(
+        "recommend",
+        "--mix",
+        "simple=50,code=20,reasoning=20,complex=10",
+        "--policy",
+        "tiers",
+        "-o",
+        out,
+        "--as-of",
+        str(DAY),
+    )
     assert done.returncode == 0, done.stderr
     assert "No quality evidence" in done.stdout
     assert "no quality evidence" in out.read_text()
     table = read_table(out)
     assert table.routes["reasoning"] == dict.fromkeys(("eco", "balanced", "sport"), "gpt-5.4")
     assert table.routes["code"]["eco"] == "openai/gpt-5.3-codex"
+    # gpt-5-nano is cheaper, and ends within weeks
+    assert table.routes["simple"]["eco"] == "openai/gpt-6-luna"
 
 
 def test_grades_of_two_names_for_one_model_are_taken_together() -> None:
@@ -464,6 +495,8 @@ def test_a_wrong_command_line_is_told_why(cli: Run, root: Path, args: list[str],
 
 def test_a_budget_that_nothing_fits_fails_with_what_the_cheapest_costs(cli: Run, known: tuple[Path, Path]) -> None:
     log, quality = known
-    done = cli("recommend", log, "--quality", quality, "--reference", "gpt-5.4", "--budget", "0.0001/day")
+    done = cli(
+        "recommend", log, "--quality", quality, "--reference", "gpt-5.4", "--budget", "0.0001/day", "--as-of", str(DAY)
+    )
     assert done.returncode == 1
     assert "the cheapest costs $" in done.stderr

@@ -72,7 +72,7 @@ def files(tmp_path: Path) -> tuple[Path, Path, Path]:
 
 def test_the_recommended_table_passes_and_a_dominated_one_fails(cli: Run, files: tuple[Path, Path, Path]) -> None:
     log, quality, routes = files
-    made = cli("recommend", log, "--quality", quality, "--reference", "gpt-5.4", "-o", routes, "--as-of", "2026-11-24")
+    made = cli("recommend", log, "--quality", quality, "--reference", "gpt-5.4", "-o", routes, "--as-of", str(DAY))
     assert made.returncode == 0, made.stderr
     args = ("--usage", log, "--quality", quality, "--as-of", "2026-11-24", "--requests", "50000/day")
     fresh = cli("routes", "check", routes, *args)
@@ -92,13 +92,17 @@ def test_the_recommended_table_passes_and_a_dominated_one_fails(cli: Run, files:
 
 def test_what_the_table_leaves_is_the_difference_that_simulate_tells(cli: Run, files: tuple[Path, Path, Path]) -> None:
     log, quality, routes = files
-    cli("recommend", log, "--quality", quality, "--reference", "gpt-5.4", "-o", routes)
+    cli("recommend", log, "--quality", quality, "--reference", "gpt-5.4", "-o", routes, "--as-of", str(DAY))
     today = routes.with_name("today.yaml")
     today.write_text(
         "name: today\ndefault: gpt-5.4\nroutes: {simple: gpt-5.4, code: gpt-5.4}\n"
         "made: {date: 2026-11-24, reference: gpt-5.4}\n"
     )
-    body = json.loads(cli("routes", "check", today, "--usage", log, "--quality", quality, "--format", "json").stdout)
+    body = json.loads(
+        cli(
+            "routes", "check", today, "--usage", log, "--quality", quality, "--as-of", str(DAY), "--format", "json"
+        ).stdout
+    )
     costs = []
     for name in (today, routes):
         done = cli("simulate", log, "--table", name, "--mode", "balanced", "--format", "json")

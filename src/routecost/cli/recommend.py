@@ -101,7 +101,7 @@ def recommend(
         Path | None,
         typer.Option("--labels", help="Labelled requests to measure the classifier's mistakes on, not its model card."),
     ] = None,
-    as_of: Annotated[str | None, typer.Option("--as-of", help="Price requests without a date as of this day.")] = None,
+    as_of: Annotated[str | None, typer.Option("--as-of", help="The day of the recommendation. Default: today.")] = None,
     rejects: Annotated[
         Path | None, typer.Option("--rejects", help="Keep rejected lines here, with their reason.")
     ] = None,

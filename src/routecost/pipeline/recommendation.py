@@ -52,6 +52,8 @@ Policy = Literal["evidence", "tiers"]
 TAIL: Final = 0.999
 # ... and has a price for nearly all of what it would be sent.
 PRICED: Final = 0.99
+# Providers announce the end of a model some months before: this is when somebody should have a successor.
+SOON_DAYS: Final = 60
 
 
 @dataclass(frozen=True)
@@ -279,7 +281,7 @@ def recommend(
     base = _base(wishes, names, evidence, reference, reference_name)
     tasks = _tasks(priced)
     traffic = _Traffic.of(priced, usage, book, base, tasks, list(refs), wishes.prefer, as_of)
-    limits = _Limits.of(usage, book, tasks, evidence)
+    limits = _Limits.of(usage, book, tasks, evidence, as_of)
     offers = {
         (task, mode): [
             Offer(
@@ -367,7 +369,7 @@ def recommend(
         else None,
         frontier=plane.frontier(offers, choices, names),
         judged_share=plane.share,
-        notes=(*unpriced_names, *_single_notes(singles, names)),
+        notes=(*unpriced_names, *_single_notes(singles, names), *_ending_notes(table, book, as_of)),
         book_version=book.version,
         as_of=as_of,
         limited=limited,
@@ -444,7 +446,19 @@ def _candidates(
 
 
 def _gone(ref: ModelRef, as_of: dt.date) -> bool:
-    return ref.deprecated or (ref.retired is not None and ref.retired <= as_of)
+    """Nobody should start with a model that ends within weeks."""
+    return ref.deprecated or (ref.retired is not None and (ref.retired - as_of).days <= SOON_DAYS)
+
+
+def _ending_notes(table: Table, book: Book, as_of: dt.date) -> list[str]:
+    found = []
+    for name in table.models():
+        ref = book.resolve(None, name)
+        if ref is not None and ref.retired is not None and (ref.retired - as_of).days <= SOON_DAYS:
+            found.append(
+                f"{name}: its provider retires it on {ref.retired}. Grade a successor before you switch to it."
+            )
+    return found
 
 
 def _allowed(ref: ModelRef, wishes: Wishes) -> bool:
@@ -603,9 +617,10 @@ class _Limits:
     needs: Mapping[str, Mapping[str, float]]
     served: Mapping[str, frozenset[str]]
     latencies: Mapping[tuple[str, str], float]
+    as_of: dt.date
 
     @classmethod
-    def of(cls, usage: Usage, book: Book, tasks: Sequence[str], evidence: Evidence) -> _Limits:
+    def of(cls, usage: Usage, book: Book, tasks: Sequence[str], evidence: Evidence, as_of: dt.date) -> _Limits:
         tokens = {task: (_tail(usage, "input_tokens", task), _tail(usage, "output_tokens", task)) for task in tasks}
         needs: dict[str, dict[str, float]] = {}
         served: dict[str, set[str]] = {}
@@ -627,7 +642,7 @@ class _Limits:
             p95 = stats.percentile(part["middle"].to_numpy(), part["n"].to_numpy().astype(float), 0.95)
             if p95 is not None:
                 latencies[str(task), str(key)] = p95
-        return cls(tokens, needs, {k: frozenset(v) for k, v in served.items()}, latencies)
+        return cls(tokens, needs, {k: frozenset(v) for k, v in served.items()}, latencies, as_of)
 
     def latency(self, task: str, key: str) -> float | None:
         return self.latencies.get((task, key))
@@ -637,7 +652,7 @@ class _Limits:
         share = traffic.priced.get((task, ref.key), 0.0)
         if traffic.requests.get(task) and share < PRICED:
             return f"no price for {1 - share:.0%} of these requests"
-        if ref.retired is not None and ref.retired <= dt.datetime.now(dt.UTC).date():
+        if ref.retired is not None and ref.retired <= self.as_of:
             return f"retired on {ref.retired}"
         has = (ref.capabilities or frozenset()) | self.served.get(ref.key, frozenset())
         for need, part in sorted(self.needs.get(task, {}).items()):

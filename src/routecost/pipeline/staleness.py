@@ -12,15 +12,13 @@ from routecost import savings
 from routecost.pipeline.analysis import Scale, saving_of
 from routecost.pipeline.intake import Intake
 from routecost.pipeline.misrouting import Mistakes
-from routecost.pipeline.recommendation import Recommendation, Wishes, list_price, recommend
+from routecost.pipeline.recommendation import SOON_DAYS, Recommendation, Wishes, list_price, recommend
 from routecost.prices import Book
 from routecost.routing import Table
 from routecost.schema import MODES
 
 Level = Literal["stale", "soon", "note"]
 
-# Providers announce the end of a model some months before: this is when somebody should have a successor.
-SOON_DAYS: Final = 60
 # A difference in cost that is not worth a new table.
 WORTH: Final = 0.01
 
