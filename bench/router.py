@@ -55,7 +55,7 @@ def cases(router: Router, pinned: Router) -> dict[str, Callable[[], Any]]:
         "2 kB of prose": lambda: router.route(two, mode="eco", input_tokens=500),
         "5.9 kB of prose, the longest that the classifier is asked for": lambda: router.route(six),
         "20 kB of prose": lambda: router.route(twenty, mode="eco", input_tokens=5_000),
-        "20 kB of prose, rules without a limit of length": lambda: pinned.route(twenty),
+        "a table with 20 overrides by pattern, 20 kB": lambda: pinned.route(twenty),
         "2 kB with code in it": lambda: router.route(code),
         "12 messages": lambda: router.route(turns, input_tokens=900, tools=True),
         "a pinned model": lambda: router.route(SHORT, model_override="gpt-5.4"),

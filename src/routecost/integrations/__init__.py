@@ -1,0 +1,1 @@
+"""routecost inside other people's gateways."""
