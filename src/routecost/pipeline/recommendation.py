@@ -12,8 +12,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import polars as pl
 
-from routecost import savings, stats
-from routecost.confusion import Confusion
+from routecost import savings
 from routecost.errors import InputError, UndecidedError, UsageError
 from routecost.pipeline.analysis import (
     Coverage,
@@ -30,28 +29,22 @@ from routecost.pipeline.analysis import (
     task_order,
 )
 from routecost.pipeline.intake import Intake, require_prices
-from routecost.pipeline.misrouting import Misrouting, Mistakes, misrouting, true_tasks
-from routecost.pipeline.simulation import latency_counts
+from routecost.pipeline.misrouting import Mistakes, misrouting
+from routecost.pipeline.offers import Limits, Traffic
+from routecost.pipeline.plane import Plane, Single, Worth
 from routecost.prices import Book, ModelRef
 from routecost.recommend.choose import ALPHA, MARGINS, Choice, Offer, choose
 from routecost.recommend.evidence import Evidence, Shrunk, gather
 from routecost.recommend.frontier import Point
-from routecost.recommend.solve import frontier, solve
+from routecost.recommend.solve import solve
 from routecost.recommend.tiers import by_tier, kind_of
-from routecost.recommend.value import by_given, interval, mixture, of_picks, scores_of
 from routecost.routing import Table
 from routecost.routing.table import Made
-from routecost.schema import FEES, MODES, TOKEN_KINDS
+from routecost.schema import MODES
 from routecost.stats import Interval
-from routecost.usage import Usage
-from routecost.usage.cells import BUCKET_BASE, ZERO_BUCKET
 
 Policy = Literal["evidence", "tiers"]
 
-# A model serves a task only if it meets what all but one in a thousand of its requests need.
-TAIL: Final = 0.999
-# ... and has a price for nearly all of what it would be sent.
-PRICED: Final = 0.99
 # Providers announce the end of a model some months before: this is when somebody should have a successor.
 SOON_DAYS: Final = 60
 
@@ -125,35 +118,6 @@ class Cell:
     known: float | None
     shrunk: Shrunk | None
     break_even: BreakEven
-
-
-@dataclass(frozen=True)
-class Worth:
-    """A mode of the table: its saving against today, as `simulate` tells it, and beside the controls.
-
-    cost_usd: of the tasks with evidence, prompt caches lost. quality: their expected quality. mixture: the best
-    expected quality of a random split between single models at the same cost; added: quality above it. best_single: the
-    model that serves everything for no more than the table, without being shown to be worse anywhere.
-    """
-
-    mode: str
-    saving: Saving
-    misrouting: Misrouting | None
-    cost_usd: float
-    quality: Interval | None
-    mixture: Interval | None
-    added: Interval | None
-    best_single: str | None
-
-
-@dataclass(frozen=True)
-class Single:
-    """Everything with evidence on one model (or as today): cost and expected quality."""
-
-    name: str
-    cost_usd: float
-    quality: Interval | None
-    not_worse: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -280,8 +244,8 @@ def recommend(
     scale = scale_of(period, usage.requests, requests_per_day)
     base = _base(wishes, names, evidence, reference, reference_name)
     tasks = _tasks(priced)
-    traffic = _Traffic.of(priced, usage, book, base, tasks, list(refs), wishes.prefer, as_of)
-    limits = _Limits.of(usage, book, tasks, evidence, as_of)
+    traffic = Traffic.of(priced, usage, book, base, tasks, list(refs), wishes.prefer, as_of)
+    limits = Limits.of(usage, book, tasks, evidence, as_of)
     offers = {
         (task, mode): [
             Offer(
@@ -289,7 +253,7 @@ def recommend(
                 traffic.cost(task, key, reference),
                 traffic.kept(task, key, reference),
                 limits.latency(task, key),
-                limits.blocked(task, ref, mode, wishes, traffic) if key != reference else None,
+                limits.blocked(task, ref, mode, wishes.max_latency_ms, traffic) if key != reference else None,
             )
             for key, ref in refs.items()
         ]
@@ -312,7 +276,7 @@ def recommend(
     if wishes.policy == "evidence" and not judged and not any(t in tasks for t, _, _ in evidence.paired):
         raise UndecidedError(_no_overlap(evidence, tasks, names, reference))
 
-    plane = _Plane.of(usage, evidence, shrunk, traffic, judged, list(refs), reference, mistakes)
+    plane = Plane.of(usage, shrunk, traffic, judged, list(refs), reference, mistakes)
     limited = None
     if wishes.budget_usd_per_day is not None or wishes.floor is not None:
         choices, limited = _within(choices, offers, plane, traffic, wishes, scale, judged, reference)
@@ -325,10 +289,13 @@ def recommend(
         if single is not None:
             choices.update({(t, mode): _on_single(choices[t, mode], offers[t, mode], single) for t in tasks})
 
-    table = _table(choices, tasks, names, base, wishes, reference, evidence, book, as_of, version, offers)
+    table = _table(choices, tasks, names, base, wishes, book)
     require_valid(book, [table], None)
     rates = savings.failure_rates(usage.cells, book) if table.failover_rate == "from-log" else None
-    own = plane.routed(wishes.current, wishes.prefer, book) if wishes.current is not None else None
+    own, current = None, None
+    if wishes.current is not None and (own := plane.routed(wishes.current, wishes.prefer, book)) is not None:
+        name = f"today's table ({wishes.current.name}, {wishes.prefer})"
+        current = Single(name, own[0], plane.quality_of(own[1]))
     worths, cells = [], []
     for mode in MODES:
         sent = savings.routed(priced, table, book, mode=mode, failure_rates=rates, as_of=as_of)
@@ -362,12 +329,10 @@ def recommend(
         ),
         cells=tuple(cells),
         modes=tuple(worths),
-        singles=plane.singles(names, choices, wishes, offers),
+        singles=plane.singles(names, choices, wishes.margins),
         today=plane.today(),
-        current=Single(f"today's table ({wishes.current.name}, {wishes.prefer})", own[0], plane.quality_of(own[1]))
-        if wishes.current is not None and own is not None
-        else None,
-        frontier=plane.frontier(offers, choices, names),
+        current=current,
+        frontier=plane.frontier(choices, names),
         judged_share=plane.share,
         notes=(*unpriced_names, *_single_notes(singles, names), *_ending_notes(table, book, as_of)),
         book_version=book.version,
@@ -496,397 +461,11 @@ def _base(wishes: Wishes, names: Mapping[str, str], evidence: Evidence, referenc
     )
 
 
-# --- what the traffic would cost, task by task ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Traffic:
-    """By task: requests that the table decides, today's cost; by task and model, what they would cost there."""
-
-    requests: Mapping[str, int]
-    today_usd: Mapping[str, float]
-    today_models: Mapping[str, Mapping[str, float]]
-    routed: Mapping[tuple[str, str], float]
-    base: Mapping[tuple[str, str], float]
-    lost: Mapping[tuple[str, str], float]
-    priced: Mapping[tuple[str, str], float]
-
-    @classmethod
-    def of(
-        cls,
-        priced: pl.DataFrame,
-        usage: Usage,
-        book: Book,
-        base: Table,
-        tasks: Sequence[str],
-        keys: Sequence[str],
-        mode: str,
-        as_of: dt.date,
-    ) -> _Traffic:
-        priced, carry = _collapsed(priced, usage.carry, book, keys, base)
-        frames: dict[str, pl.DataFrame] = {}
-        lost: dict[tuple[str, str], float] = {}
-        has_cache = bool((priced["cache_read_tokens"] > 0).any())
-        for key in keys:
-            table = replace(
-                base, routes={t: dict.fromkeys(MODES, key) for t in tasks}, classifier_cost_per_request_usd=0.0
-            )
-            sent = savings.routed(priced, table, book, mode=mode, as_of=as_of)
-            frames[key] = sent.select("task", "requests", "today_usd", "routed_usd", "route_reason")
-            if has_cache:
-                decided = sent.filter(pl.col("route_reason") == "route")
-                for task, usd in savings.cache_loss_by_task(decided, carry, book, as_of=as_of).items():
-                    if task is not None:
-                        lost[task, key] = usd
-        first = frames[keys[0]]
-        decided_rows = (first["route_reason"] == "route") & first["today_usd"].is_not_null()
-        whole = first.filter(decided_rows).group_by("task").agg(pl.col("requests", "today_usd").sum())
-        requests = {t: n for t, n, _ in whole.iter_rows()}
-        own = first["routed_usd"]
-        routed: dict[tuple[str, str], float] = {}
-        beside: dict[tuple[str, str], float] = {}
-        share: dict[tuple[str, str], float] = {}
-        for key, frame in frames.items():
-            both = frame.with_columns(own=own).filter(
-                decided_rows & frame["routed_usd"].is_not_null() & own.is_not_null()
-            )
-            sums = both.group_by("task").agg(pl.col("requests", "routed_usd", "own").sum())
-            for task, n, usd, reference_usd in sums.iter_rows():
-                routed[task, key], beside[task, key] = usd, reference_usd
-                share[task, key] = n / requests[task] if requests.get(task) else 0.0
-        models: dict[str, dict[str, float]] = {}
-        rows = priced.filter(decided_rows).group_by("task", "provider", "model").agg(pl.col("requests").sum())
-        for task, provider, model, n in rows.sort("task", "provider", "model").iter_rows():
-            ref = book.resolve(provider, model)
-            if ref is not None:
-                models.setdefault(task, {})[ref.key] = models.setdefault(task, {}).get(ref.key, 0.0) + n
-        return cls(requests, {t: usd for t, _, usd in whole.iter_rows()}, models, routed, beside, lost, share)
-
-    def kept(self, task: str, key: str, reference: str) -> float:
-        """Cost of the task's traffic on a model: over what both it and the reference have a price for, in proportion
-        to all that the reference has one for."""
-        mine, other = self.routed.get((task, key), 0.0), self.base.get((task, key), 0.0)
-        whole = self.routed.get((task, reference), 0.0)
-        return mine * whole / other if other else mine
-
-    def cost(self, task: str, key: str, reference: str) -> float:
-        """The same with every prompt cache lost that routing this task alone can lose."""
-        return self.kept(task, key, reference) + self.lost.get((task, key), 0.0)
-
-
-def _collapsed(
-    priced: pl.DataFrame, carry: pl.DataFrame, book: Book, keys: Sequence[str], base: Table
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The cells (and what came before them) without what no price of these models and no override tells apart: days
-    of one price period are one day, features one feature. Sums stay what they are, and pricing is linear in them."""
-    logged = [ref for p, m in _logged(priced) if (ref := book.resolve(p, m)) is not None]
-    refs = [*logged, *(ref for key in keys if (ref := book.resolve(None, key)) is not None)]
-    starts = sorted({dt.date.min}.union(*(book.model(ref).starts for ref in refs)))
-    day = _floor(priced["day"], starts)
-    slot = _floor(priced["slot"], sorted(book.slots_of(refs)))
-    pinned = priced["model_override"].null_count() < priced.height
-    kept = {"mode", "feature", "rule", "model_override"} if base.overrides or pinned else set()
-    nothing = [pl.lit(None, pl.String).alias(c) for c in ("mode", "feature", "rule", "model_override") if c not in kept]
-    key = ["day", "slot", "task", "provider", "model", "band", "mode", "model_override", "rule", "feature"]
-    key += ["service_tier", "batch", "gateway_cache_hit", "status", "problem", "unpriced"]
-    sums = ["requests", *TOKEN_KINDS, "reasoning_tokens", *FEES, "unpriced_fees", *savings.TODAY, "today_usd"]
-    fewer = (
-        priced.with_columns(*nothing, day, slot)
-        .group_by(key, maintain_order=True)
-        .agg(pl.col(sums).sum(), _priced=pl.col("today_usd").is_not_null().any())
-        .with_columns(pl.when("_priced").then(pl.col(*savings.TODAY, "today_usd")))
-        .drop("_priced")
-    )
-    before = [n.alias(f"previous_{n.meta.output_name()}") for n in nothing]
-    return fewer, carry.with_columns(*nothing, *before)
-
-
-def _floor(values: pl.Series, edges: Sequence[Any]) -> pl.Series:
-    """The highest edge that is not above each value; null stays null."""
-    steps = pl.Series(values.name, edges, dtype=values.dtype)
-    first = values.fill_null(edges[0])
-    found = steps.gather(steps.search_sorted(first, side="right") - 1)
-    return pl.select(pl.when(values.is_not_null()).then(found)).to_series()
-
-
-@dataclass(frozen=True)
-class _Limits:
-    """What each task's requests need, by the log: tokens at TAIL, shares that need a capability, latencies."""
-
-    tokens: Mapping[str, tuple[float, float]]
-    needs: Mapping[str, Mapping[str, float]]
-    served: Mapping[str, frozenset[str]]
-    latencies: Mapping[tuple[str, str], float]
-    as_of: dt.date
-
-    @classmethod
-    def of(cls, usage: Usage, book: Book, tasks: Sequence[str], evidence: Evidence, as_of: dt.date) -> _Limits:
-        tokens = {task: (_tail(usage, "input_tokens", task), _tail(usage, "output_tokens", task)) for task in tasks}
-        needs: dict[str, dict[str, float]] = {}
-        served: dict[str, set[str]] = {}
-        whole = dict(usage.cells.group_by("task").agg(pl.col("requests").sum()).iter_rows())
-        rows = usage.cells.filter(pl.col("needs").is_not_null()).group_by(
-            "task", "provider", "model", "needs", "status"
-        )
-        for task, provider, model, wanted, status, n in rows.agg(pl.col("requests").sum()).iter_rows():
-            for need in wanted.split(","):
-                if task is not None:
-                    share = needs.setdefault(task, {})
-                    share[need] = share.get(need, 0.0) + n / whole[task]
-                ref = book.resolve(provider, model)
-                if status == "ok" and ref is not None:
-                    served.setdefault(ref.key, set()).add(need)
-        latencies = {k: p95 for k, (_, p95, _) in evidence.latency.items() if p95 is not None}
-        counts = latency_counts(usage, book)
-        for (task, key), part in counts.group_by("task", "key", maintain_order=True):
-            p95 = stats.percentile(part["middle"].to_numpy(), part["n"].to_numpy().astype(float), 0.95)
-            if p95 is not None:
-                latencies[str(task), str(key)] = p95
-        return cls(tokens, needs, {k: frozenset(v) for k, v in served.items()}, latencies, as_of)
-
-    def latency(self, task: str, key: str) -> float | None:
-        return self.latencies.get((task, key))
-
-    def blocked(self, task: str, ref: ModelRef, mode: str, wishes: Wishes, traffic: _Traffic) -> str | None:
-        """Why a model cannot serve a task; None where it can."""
-        share = traffic.priced.get((task, ref.key), 0.0)
-        if traffic.requests.get(task) and share < PRICED:
-            return f"no price for {1 - share:.0%} of these requests"
-        if ref.retired is not None and ref.retired <= self.as_of:
-            return f"retired on {ref.retired}"
-        has = (ref.capabilities or frozenset()) | self.served.get(ref.key, frozenset())
-        for need, part in sorted(self.needs.get(task, {}).items()):
-            if part > 1 - TAIL and need not in has:
-                how = "not known to have" if ref.capabilities is None else "lacks"
-                return f"{how} {need}, which {part:.1%} of these requests need"
-        longest, answer = self.tokens[task]
-        total = longest * ref.token_ratio + answer
-        if ref.context_window is not None and total > ref.context_window:
-            return f"its context of {ref.context_window:,} tokens is short of {total:,.0f}, the 99.9th percentile"
-        if ref.max_output is not None and answer > ref.max_output:
-            return f"it answers {ref.max_output:,} tokens at most; the 99.9th percentile is {answer:,.0f}"
-        most = wishes.max_latency_ms.get(mode)
-        if most is not None:
-            p95 = self.latency(task, ref.key)
-            if p95 is None:
-                return f"its latency is unknown, and {mode} allows {most:,.0f} ms at p95"
-            if p95 > most:
-                return f"p95 {p95:,.0f} ms, and {mode} allows {most:,.0f} ms"
-        return None
-
-    def unknown(self, ref: ModelRef) -> tuple[str, ...]:
-        """What of its limits nobody knows."""
-        return tuple(
-            what
-            for what, value in (("context window", ref.context_window), ("capabilities", ref.capabilities))
-            if value is None
-        )
-
-
-def _tail(usage: Usage, metric: str, task: str) -> float:
-    """Tokens of a request at TAIL: the upper end of the bucket."""
-    rows = usage.histograms.filter((pl.col("metric") == metric) & (pl.col("task") == task))
-    if rows.height == 0:
-        cells = usage.cells.filter((pl.col("task") == task) & (pl.col("requests") > 0))
-        kinds = pl.sum_horizontal("input_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens")
-        total = kinds if metric == "input_tokens" else pl.col("output_tokens")
-        most = cells.select((total / pl.col("requests")).max()).item()
-        return float(most or 0.0)
-    top = pl.when(pl.col("bucket") == ZERO_BUCKET).then(0.0).otherwise(BUCKET_BASE ** (pl.col("bucket") + 1.0))
-    by = rows.group_by("bucket").agg(pl.col("n").sum()).sort("bucket").with_columns(top=top)
-    return stats.percentile(by["top"].to_numpy(), by["n"].to_numpy().astype(float), TAIL) or 0.0
-
-
-# --- the plane of cost and quality ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Plane:
-    """Costs (tasks, models), quality at the tasks as given with its draws, and weights of the tasks with evidence."""
-
-    tasks: tuple[str, ...]
-    models: tuple[str, ...]
-    weights: Any
-    cost: Any
-    kept: Any
-    quality: Any
-    known: Any
-    own: Any
-    draws: Any
-    truly: Any
-    today_usd: float
-    today_mix: Any
-    share: float
-    reference: str
-    shrunk: Mapping[tuple[str, str], Shrunk]
-
-    @classmethod
-    def of(
-        cls,
-        usage: Usage,
-        evidence: Evidence,
-        shrunk: Mapping[tuple[str, str], Shrunk],
-        traffic: _Traffic,
-        judged: Sequence[str],
-        models: Sequence[str],
-        reference: str,
-        mistakes: Mistakes | None,
-    ) -> _Plane:
-        confusion: Confusion | None = mistakes.confusion() if mistakes else None
-        truth = true_tasks(usage, confusion)
-        seen = list(dict.fromkeys([*judged, *(u for t in judged for u in truth[t])]))
-        scores = scores_of(shrunk, seen, models)
-        truly = np.array([[truth[t].get(u, 0.0) for u in seen] for t in judged]).reshape(len(judged), len(seen))
-        quality, known = by_given(scores.mean, truly)
-        drawn, _ = by_given(scores.draws(), truly)
-        n = np.array([float(traffic.requests.get(t, 0)) for t in judged])
-        whole = sum(traffic.requests.values())
-        mix = np.array([[traffic.today_models.get(t, {}).get(m, 0.0) for m in models] for t in judged])
-        mix = mix.reshape(len(judged), len(models))
-        logged = np.array([sum(traffic.today_models.get(t, {}).values()) for t in judged])
-        return cls(
-            tuple(judged),
-            tuple(models),
-            n / n.sum() if n.sum() else n,
-            np.array([[traffic.cost(t, m, reference) for m in models] for t in judged]).reshape(
-                len(judged), len(models)
-            ),
-            np.array([[traffic.kept(t, m, reference) for m in models] for t in judged]).reshape(
-                len(judged), len(models)
-            ),
-            quality,
-            known,
-            scores.mean[: len(judged)],
-            drawn,
-            truly,
-            sum(traffic.today_usd.get(t, 0.0) for t in judged),
-            mix / np.maximum(logged, 1.0)[:, None],
-            float(n.sum() / whole) if whole else 0.0,
-            reference,
-            shrunk,
-        )
-
-    def picks(self, chosen: Mapping[str, str]) -> Any:
-        shares = np.zeros((len(self.tasks), len(self.models)))
-        for i, task in enumerate(self.tasks):
-            shares[i, self.models.index(chosen[task])] = 1.0
-        return shares
-
-    def quality_of(self, shares: Any) -> Interval | None:
-        point = of_picks(self.quality, shares, self.weights)
-        if not self.tasks or not np.isfinite(point):
-            return None
-        return interval(float(point), of_picks(self.draws, shares, self.weights))
-
-    def worth(
-        self,
-        mode: str,
-        saving: Saving,
-        wrong: Misrouting | None,
-        picks: Mapping[str, str],
-        single: str | None,
-        own: tuple[float, Any] | None,
-    ) -> Worth:
-        shares = self.picks(picks)
-        one_model = len(set(picks.values())) == 1
-        cost = float(((self.kept if one_model else self.cost) * shares).sum()) + saving.classifier_usd * self.share
-        quality = self.quality_of(shares)
-        split: Interval | None = None
-        added: Interval | None = None
-        costs, references = self._references(own)
-        if quality is not None and len(costs):
-            points = np.array([of_picks(self.quality, r, self.weights) for r in references])
-            at_random = np.tensordot(mixture(costs, points, cost), np.array(references), axes=1)
-            split = self.quality_of(at_random)
-            assert split is not None
-            apart = of_picks(self.draws, shares, self.weights) - of_picks(self.draws, at_random, self.weights)
-            added = interval(quality.estimate - split.estimate, apart)
-        return Worth(mode, saving, wrong, cost, quality, split, added, single)
-
-    def _references(self, own: tuple[float, Any] | None) -> tuple[Any, list[Any]]:
-        """Cost, and share by task and model, of everything on each single model that is graded at every task, of
-        today's traffic, and of today's table (`own`)."""
-        found = [own] if own is not None and np.isfinite(of_picks(self.quality, own[1], self.weights)) else []
-        for j in range(len(self.models)):
-            shares = np.zeros((len(self.tasks), len(self.models)))
-            shares[:, j] = 1.0
-            if np.isfinite(of_picks(self.quality, shares, self.weights)):
-                found.append((float(self.kept[:, j].sum()), shares))
-        if np.isfinite(of_picks(self.quality, self.today_mix, self.weights)) and np.allclose(self.today_mix.sum(1), 1):
-            found.append((self.today_usd, self.today_mix))
-        return np.array([cost for cost, _ in found]), [shares for _, shares in found]
-
-    def singles(
-        self,
-        names: Mapping[str, str],
-        choices: Mapping[tuple[str, str], Choice],
-        wishes: Wishes,
-        offers: Mapping[tuple[str, str], Sequence[Offer]],
-    ) -> tuple[Single, ...]:
-        found = []
-        for j, key in enumerate(self.models):
-            shares = np.zeros((len(self.tasks), len(self.models)))
-            shares[:, j] = 1.0
-            modes = tuple(m for m in wishes.margins if all(key in choices[t, m].eligible for t in self.tasks))
-            found.append(Single(names[key], float(self.kept[:, j].sum()), self.quality_of(shares), modes))
-        return tuple(sorted(found, key=lambda s: (s.cost_usd, s.name)))
-
-    def today(self) -> Single:
-        whole = np.allclose(self.today_mix.sum(axis=1), 1) if self.tasks else False
-        return Single("today", self.today_usd, self.quality_of(self.today_mix) if whole else None)
-
-    def routed(self, table: Table, mode: str, book: Book) -> tuple[float, Any] | None:
-        """Cost, and shares by task and model, of today's table in a mode; None where it leaves a task where it is."""
-        chosen = {}
-        for task in self.tasks:
-            name = table.routes.get(task, {}).get(mode) or (table.default or {}).get(mode)
-            ref = book.resolve(None, name)
-            if ref is None or ref.key not in self.models:
-                return None
-            chosen[task] = ref.key
-        shares = self.picks(chosen)
-        costs = self.kept if len(set(chosen.values())) == 1 else self.cost
-        return float((costs * shares).sum()), shares
-
-    def frontier(
-        self,
-        offers: Mapping[tuple[str, str], Sequence[Offer]],
-        choices: Mapping[tuple[str, str], Choice],
-        names: Mapping[str, str],
-    ) -> tuple[Point, ...]:
-        """Tables of which none is both cheaper and better, among models that eco's margin lets in, task by task."""
-        if not self.tasks or not np.isfinite(self.quality).any():
-            return ()
-        able = [self._able(i, choices) for i in range(len(self.tasks))]
-        if not all(able):
-            return ()
-        cells = [
-            [(float(self.cost[i, j]), -float(self.weights[i] * self.quality[i, j])) for j in able[i]]
-            for i in range(len(self.tasks))
-        ]
-        found = []
-        for pick in frontier(cells):
-            chosen = {t: self.models[able[i][k]] for i, (t, k) in enumerate(zip(self.tasks, pick, strict=True))}
-            quality = self.quality_of(self.picks(chosen))
-            # a single model loses no cache that it had
-            costs = self.kept if len(set(chosen.values())) == 1 else self.cost
-            cost = float((costs * self.picks(chosen)).sum())
-            if quality is not None:
-                label = ", ".join(f"{t}: {names[m]}" for t, m in chosen.items())
-                found.append(Point(label, "frontier", cost, quality.estimate, quality.low, quality.high))
-        return tuple(found)
-
-    def _able(self, i: int, choices: Mapping[tuple[str, str], Choice]) -> list[int]:
-        task = self.tasks[i]
-        keys = {*choices[task, "eco"].eligible, *(choices[task, m].model for m in MODES)}
-        return [j for j, m in enumerate(self.models) if m in keys and np.isfinite(self.quality[i, j])]
-
-
 def _within(
     choices: Mapping[tuple[str, str], Choice],
     offers: Mapping[tuple[str, str], Sequence[Offer]],
-    plane: _Plane,
-    traffic: _Traffic,
+    plane: Plane,
+    traffic: Traffic,
     wishes: Wishes,
     scale: Scale,
     judged: Sequence[str],
@@ -958,8 +537,8 @@ def _single(
     mode: str,
     choices: Mapping[tuple[str, str], Choice],
     offers: Mapping[tuple[str, str], Sequence[Offer]],
-    plane: _Plane,
-    traffic: _Traffic,
+    plane: Plane,
+    traffic: Traffic,
     wishes: Wishes,
     judged: Sequence[str],
     tasks: Sequence[str],
@@ -996,12 +575,7 @@ def _table(
     names: Mapping[str, str],
     base: Table,
     wishes: Wishes,
-    reference: str,
-    evidence: Evidence,
     book: Book,
-    as_of: dt.date,
-    version: str | None,
-    offers: Mapping[tuple[str, str], Sequence[Offer]],
 ) -> Table:
     routes = {t: {m: names[choices[t, m].model] for m in MODES} for t in tasks}
     used = {model for row in routes.values() for model in row.values()} | set((base.default or {}).values())
@@ -1097,7 +671,7 @@ def _cell(
     names: Mapping[str, str],
     found: Mapping[str, Any] | None,
     saving: Saving,
-    plane: _Plane,
+    plane: Plane,
     offers: Sequence[Offer],
     reference: str,
 ) -> Cell:
@@ -1123,7 +697,7 @@ def _cell(
 
 
 def _break_even(
-    choice: Choice, names: Mapping[str, str], plane: _Plane, offers: Sequence[Offer], reference: str
+    choice: Choice, names: Mapping[str, str], plane: Plane, offers: Sequence[Offer], reference: str
 ) -> BreakEven:
     costs = {o.model: o.cost_usd for o in offers}
     mine = costs[choice.model]
@@ -1142,7 +716,7 @@ def _break_even(
     )
 
 
-def _accuracy(plane: _Plane, i: int, choice: Choice, reference: str) -> float | None:
+def _accuracy(plane: Plane, i: int, choice: Choice, reference: str) -> float | None:
     """The share of requests given this task that must be of it for the expected quality to stay within the margin,
     the others being what they are now. None where it stays so whatever they are, or cannot be told."""
     assert choice.margin is not None

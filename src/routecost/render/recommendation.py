@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from routecost.pipeline.misrouting import as_data
-from routecost.pipeline.recommendation import REASONS, Cell, Recommendation, Worth, row
+from routecost.pipeline.plane import Worth
+from routecost.pipeline.recommendation import REASONS, Cell, Recommendation, row
 from routecost.recommend.choose import Rival
 from routecost.render import Column, Document, Section, usd
 from routecost.render.analysis import ASSUMPTIONS, interval_text, saving_data, saving_sentence
