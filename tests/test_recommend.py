@@ -193,10 +193,11 @@ TRUE: Mapping[str, Mapping[str, float]] = {
 MARGINS = {"eco": 0.10, "balanced": 0.03}
 
 
-def write_quality(path: Path, n: int = 20_000, **changes: Mapping[str, float]) -> Path:
+def write_quality(path: Path, changes: Mapping[str, Mapping[str, float]] | None = None) -> Path:
+    n = 20_000
     rows = [
         {"task": t, "model": m, "n": n, "score": s, "squares": n * s, "source": "bench", "date": "2026-11-01"}
-        for m, scores in {**TRUE, **changes}.items()
+        for m, scores in {**TRUE, **(changes or {})}.items()
         for t, s in scores.items()
     ]
     pl.DataFrame(rows).write_csv(path)
@@ -333,7 +334,7 @@ def test_costs_are_those_of_the_whole_cells_though_fewer_are_priced(tmp_path: Pa
 def test_what_cannot_serve_a_task_is_not_taken(
     tmp_path: Path, log_has: dict[str, object], wishes: dict[str, object], why: str | None
 ) -> None:
-    log = write_log(tmp_path / "log.jsonl", **log_has)
+    log = write_log(tmp_path / "log.jsonl", 400, **log_has)
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text("name: o\nmodels:\n  openai/gpt-5.4-nano: {capabilities: [json]}\n")
     asked = Wishes(reference="gpt-5.4", prefer="eco", **wishes)  # type: ignore[arg-type]
@@ -360,7 +361,7 @@ def test_a_context_that_is_too_short_for_one_request_in_a_thousand_is_too_short(
 def test_with_a_dear_classifier_one_model_for_everything_is_best(known: tuple[Path, Path], tmp_path: Path) -> None:
     log, _ = known
     close = {t: s - 0.01 for t, s in TRUE["gpt-5.4"].items()}
-    quality = [write_quality(tmp_path / "close.csv", **{"gpt-5.4-mini": close})]
+    quality = [write_quality(tmp_path / "close.csv", {"gpt-5.4-mini": close})]
     asked = Wishes(reference="gpt-5.4", prefer="eco")
     routed = recommended(str(log), quality=quality, wishes=asked)
     assert len({routed.table.routes[t]["eco"] for t in TASKS}) > 1
@@ -385,8 +386,8 @@ def test_a_limit_over_all_cells_is_kept_as_well_as_it_can_be(known: tuple[Path, 
     for models in itertools.product(*eligible.values()):
         table = Table("t", default=None, routes={t: {"eco": m} for t, m in zip(TASKS, models, strict=True)})
         cost = savings.routed(priced, table, book, mode="eco")["routed_usd"].sum()
-        tables[models] = (cost, sum(share[t] * TRUE[m][t] for t, m in zip(TASKS, models, strict=True)))
-    costs = sorted(c for c, _ in tables.values())
+        tables[models] = (float(cost), sum(share[t] * TRUE[m][t] for t, m in zip(TASKS, models, strict=True)))
+    costs = sorted(float(c) for c, _ in tables.values())
     scale = free.scale.factor
     assert scale is not None
     if limit == "budget":
@@ -471,7 +472,8 @@ def test_grades_of_two_names_for_one_model_are_taken_together() -> None:
         frame = frame.with_columns(pl.lit(None, pl.Float64).alias(column))
     found = gather(frame, key).best("code", "openai/gpt-5.4")
     assert found is not None
-    assert (found.grades.n, found.grades.score) == (40, pytest.approx(0.8))
+    assert found.grades.n == 40
+    assert found.grades.score == pytest.approx(0.8)
 
 
 @pytest.mark.parametrize(
