@@ -237,7 +237,7 @@ def test_options_in_routecost_toml(cli: Run, month: Path) -> None:
 
     config.write_text("[analyze]\nmdoe = 'eco'\n")
     done = cli("analyze", month, cwd=month.parent)
-    assert done.returncode == 3
+    assert done.returncode == 2
     assert "Did you mean mode" in done.stderr
     config.write_text("[analyse]\nmode = 'eco'\n")
     assert "Did you mean analyze" in cli("analyze", month, cwd=month.parent).stderr

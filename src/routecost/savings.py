@@ -308,8 +308,10 @@ def summarise(sent: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     return sums.join(main, on=list(keys), how="left", nulls_equal=True)
 
 
-def by_group(sent: pl.DataFrame, groups: pl.DataFrame, *, pooled_features: bool) -> pl.DataFrame:
-    """Requests, today_usd and routed_usd of each (task, group), for intervals.
+def by_group(
+    sent: pl.DataFrame, groups: pl.DataFrame, *, pooled_features: bool, by: Sequence[str] = ("task",)
+) -> pl.DataFrame:
+    """Requests, today_usd and routed_usd of each (*by, group), for intervals. by: of GROUP_KEY.
 
     The cells' cost a token (by part) inside each coarse key is applied to the groups' tokens, so that the groups' sums
     are the cells' sums; what differs between groups inside a key is their tokens.
@@ -343,7 +345,7 @@ def by_group(sent: pl.DataFrame, groups: pl.DataFrame, *, pooled_features: bool)
             routed_usd=pl.sum_horizontal(pl.col(c) * pl.col(f"routed_{p}") for p, c in zip(PARTS, counts, strict=True)),
             requests=pl.col("requests") * pl.col("share"),
         )
-        .group_by("task", "group", maintain_order=True)
+        .group_by(*by, "group", maintain_order=True)
         .agg(pl.col("requests", "today_usd", "routed_usd").sum())
     )
 

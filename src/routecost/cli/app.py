@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 
 import typer
 
+from routecost.cli import baseline, prices, quality, routes
+from routecost.cli import check as check_command
 from routecost.cli import classifier as classifier_commands
 from routecost.cli import classify as classify_command
 from routecost.cli import logs as log_commands
-from routecost.cli import prices, quality, routes
 from routecost.cli import recommend as recommend_command
 from routecost.cli.options import (
     ClassifierOption,
@@ -36,6 +37,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     epilog="Exit codes: 0 done, 1 a gate failed, 2 wrong command line, 3 unreadable input, 4 cannot decide.",
 )
+app.add_typer(baseline.app, name="baseline")
 app.add_typer(classifier_commands.app, name="classifier")
 app.add_typer(prices.app, name="prices")
 app.add_typer(quality.app, name="quality")
@@ -351,13 +353,25 @@ def tally(
     classifier: ClassifierOption = None,
     tasks_from: TasksFromOption = "log",
     unit: UnitOption = "auto",
+    group_features: Annotated[
+        bool,
+        typer.Option("--group-features", help="Keep features apart in the groups: `check` then tests each of them."),
+    ] = False,
     rejects: RejectsOption = None,
     max_bad: MaxBadOption = 0.01,
     salt: Annotated[
         str | None,
-        typer.Option("--salt", envvar="ROUTECOST_SALT", help="What ids among --by are hashed with. Default: your own."),
+        typer.Option("--salt", envvar="ROUTECOST_SALT", help="What ids (and --pairs) are hashed with. Default: own."),
     ] = None,
     plain_ids: Annotated[bool, typer.Option("--plain-ids", help="Keep ids among --by as they are.")] = False,
+    pairs: Annotated[
+        bool,
+        typer.Option(
+            "--pairs",
+            help="Also write OUTPUT.pairs.parquet: token counts of each request by a salted hash of its id and prompt, "
+            "so that `check` can compare the same requests.",
+        ),
+    ] = False,
 ) -> None:
     """Count logs (or merge usage files) into a usage file: exact, small, without prompts or ids."""
     import sys
@@ -366,7 +380,7 @@ def tally(
     from routecost.errors import UsageError
     from routecost.pipeline import commands
     from routecost.pipeline.intake import find_paths
-    from routecost.usage import write_usage
+    from routecost.usage import pairs_path, write_pairs, write_usage
 
     if output.suffix not in (".parquet", ".pq", ""):
         raise UsageError(f"-o {output}: a usage file is Parquet; name it {output.with_suffix('.parquet')}.")
@@ -386,9 +400,11 @@ def tally(
             classifier=classifier,
             tasks_from=tasks_from,
             unit=unit,
+            group_features=group_features,
             rejects=rejects,
             plain_ids=plain_ids,
             salt=salt,
+            pairs=pairs,
             progress=progress,
         )
     write_usage(intake.usage, output, book_version=intake.book_version)
@@ -396,11 +412,16 @@ def tally(
         f"Wrote {output}: {intake.usage.requests:,} requests in {intake.usage.cells.height:,} cells"
         f" (rejected: {intake.counts.get('rejected', 0):,}, duplicates: {intake.counts.get('duplicates', 0):,}).\n"
     )
+    if intake.pairs is not None:
+        write_pairs(intake.pairs, pairs_path(output))
+        sys.stderr.write(f"Wrote {pairs_path(output)}: {intake.pairs.rows.height:,} requests.\n")
     sys.stderr.writelines(f"{note}\n" for note in intake.notes)
     leave(intake, None, max_bad, rejects)
 
 
 app.command("recommend")(recommend_command.recommend)
+app.command("check")(check_command.check)
+app.command("diff")(check_command.diff)
 app.command("classify")(classify_command.classify)
 app.command("formats")(log_commands.formats)
 app.command("inspect")(log_commands.inspect)

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from routecost.errors import UsageError
-from routecost.pipeline import conversion, explanation, inspection, labelling, staleness
+from routecost.gate.result import Baseline, Check
+from routecost.gate.rules import Policy
+from routecost.pipeline import checking, conversion, explanation, inspection, labelling, staleness
 from routecost.pipeline.analysis import Analysis, analyse, require_known
+from routecost.pipeline.baseline import read_baseline
 from routecost.pipeline.calculator import parse_mix, parse_rate, parse_tokens, usage_of
 from routecost.pipeline.conversion import Converted
 from routecost.pipeline.explanation import Explanation
@@ -29,6 +32,7 @@ from routecost.prices import Book, read_prices
 from routecost.quality import merged, read_quality
 from routecost.routing import Table, read_table
 from routecost.tasks import Rules, read_rules
+from routecost.usage import is_usage_file
 from routecost.usage.cells import Unit
 
 if TYPE_CHECKING:
@@ -267,6 +271,52 @@ def recommend_mix(
     return _recommend(intake, book, _quality(quality), wishes, requests_per_day=rate, as_of=as_of, version=_version())
 
 
+def check(
+    paths: Paths,
+    baseline: str | Path,
+    policy: Policy | None = None,
+    *,
+    table: Table | str | Path | None = None,
+    base_model: str | None = None,
+    not_stale: bool = False,
+    pairs: bool = True,
+    live_prices: bool = False,
+    pricing: Sequence[str | Path] = (),
+    options: Options | None = None,
+    as_of: dt.date | None = None,
+    progress: Progress | None = None,
+) -> Check:
+    """Whether requests got dearer than a baseline (a usage file or a log), by the rules of a policy, and why. See
+    Check and Policy."""
+    options, policy = replace(options or Options(), group_features=True), policy or Policy()
+    routing = None if table is None else _table(table)
+    tables = [routing] if routing is not None else []
+    book, current = _read(paths, pricing, tables, options, progress)
+    if Path(baseline).is_file() and not is_usage_file(baseline):
+        before, told = read([str(baseline)], book, tables=tables, options=options), Baseline(str(baseline))
+    else:
+        usage, told = read_baseline(baseline)
+        before = Intake(usage, files=1)
+    notes = checking.require_alike(before.usage, current.usage)
+    found = None
+    stale = staleness.check_table(routing, book, as_of=as_of) if routing is not None and not_stale else None
+    return checking.check(
+        before,
+        current,
+        book,
+        policy,
+        baseline=told,
+        name=", ".join(_listed(paths)),
+        table=routing,
+        base_model=base_model,
+        stale=stale,
+        live_prices=live_prices,
+        paired=found,
+        as_of=as_of,
+        notes=(*notes, *current.notes),
+    )
+
+
 def check_table(
     table: Table | str | Path,
     paths: Paths = (),
@@ -329,15 +379,18 @@ def tally(
     classifier: Path | None = None,
     tasks_from: TasksFrom = "log",
     unit: Unit = "auto",
+    group_features: bool = False,
     rejects: Path | None = None,
     plain_ids: bool = False,
     salt: str | None = None,
+    pairs: bool = False,
     progress: Progress | None = None,
 ) -> Intake:
     """Logs and usage files counted into one usage, which usage.write_usage stores. tables: those whose rules on the
     request itself (user, prompt, size) the usage shall be able to answer. Ids among `by` are hashed with a salt (that
-    of the account on this machine unless one is given) unless plain_ids."""
-    if plain_ids and salt is not None:
+    of the account on this machine unless one is given) unless plain_ids. pairs: also keep requests one by one, by keyed
+    hashes under that salt, which usage.write_pairs stores."""
+    if plain_ids and salt is not None and not pairs:
         raise UsageError("--plain-ids keeps ids as they are, so a --salt says nothing: leave one of them out.")
     options = Options(
         tuple(by),
@@ -351,9 +404,11 @@ def tally(
         classifier=classifier,
         tasks_from=tasks_from,
         unit=unit,
+        group_features=group_features,
         rejects=rejects,
         hash_ids=not plain_ids,
         salt=salt,
+        pairs=pairs,
     )
     book, intake = _read(paths, pricing, [_table(t) for t in tables], options, progress)
     return replace(intake, book_version=book.version)

@@ -29,15 +29,19 @@ from routecost.usage import (
     empty,
     hashed,
     is_id,
+    is_pairs_file,
     is_usage_file,
     machine_salt,
     merge,
+    pairs_path,
     prepare,
+    read_pairs,
     read_usage,
     subtract,
     tally,
 )
 from routecost.usage.cells import Unit, check_size, count
+from routecost.usage.pairs import Keyed, keyed, merged, rows_of, secret_of, totals, with_keys
 from routecost.usage.sessions import ROW_BITS, Narrow, narrow, place, unplace
 
 if TYPE_CHECKING:
@@ -92,7 +96,9 @@ class Fault:
 class Options:
     """How logs are read and counted. See the command line's help for each.
 
+    group_features: keep features apart in the groups, so that the cost of each can be told with its uncertainty.
     hash_ids: hash ids that `by` names, with `salt` or else the one of the account on this machine.
+    pairs: also keep requests one by one, by keyed hashes under that salt (it reads prompts, which takes longer).
     """
 
     by: tuple[str, ...] = ()
@@ -108,14 +114,16 @@ class Options:
     workers: int | None = None
     log_format: str | None = None
     estimates: bool = True
+    group_features: bool = False
     hash_ids: bool = False
     salt: str | None = None
+    pairs: bool = False
 
 
 @dataclass(frozen=True)
 class Intake:
     """What was read: the usage, what was rejected and why, ids that stood twice, remarks, and how many of the files are
-    of which format."""
+    of which format. pairs: the requests one by one, where options ask for them and every file has them."""
 
     usage: Usage
     rejected: tuple[Fault, ...] = ()
@@ -125,6 +133,7 @@ class Intake:
     files: int = 0
     book_version: str | None = None
     formats: Mapping[str, int] = field(default_factory=dict)
+    pairs: Keyed | None = None
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -173,7 +182,8 @@ def read(
     for source in logs.find_sources(log_paths):
         if source.kind == "parquet" and is_usage_file(source.path):
             usage_files.append(source.path)
-        else:
+        elif source.kind != "parquet" or not is_pairs_file(source.path):
+            # what stands beside a usage file holds nothing that the file does not count
             sources.append(source)
     overrides = _request_rules(tables)
     tallied = [_filtered(read_usage(p), options, p) for p in usage_files]
@@ -186,7 +196,7 @@ def read(
             slots=book.slots,
             by=tuple(sorted({b for b in options.by if b not in (*CELL_KEY, *CALENDAR)})),
             unit=options.unit,
-            group_features=any("feature" in t.cell_keys() for t in tables),
+            group_features=options.group_features or any("feature" in t.cell_keys() for t in tables),
             rules={o.key: str(o) for o in overrides},
         )
     if not sources and not tallied:
@@ -207,7 +217,42 @@ def read(
             *notes,
             "Usage files keep no ids: what stands in two of the files merged here, or in a log too, counts twice.",
         )
-    return replace(intake, usage=usage, files=sum(intake.formats.values()) + len(tallied), notes=notes)
+    pairs = intake.pairs
+    if options.pairs and tallied:
+        sides = [pairs_beside(file, usage, options) for file, usage in zip(usage_files, tallied, strict=True)]
+        sides += [(pairs, ())] if sources else []
+        known = [found for found, _ in sides if found is not None]
+        pairs = merged(known) if len(known) == len(sides) else None
+        notes = (*notes, *(note for _, said in sides for note in said))
+    files = sum(intake.formats.values()) + len(tallied)
+    return replace(intake, usage=usage, files=files, notes=notes, pairs=pairs)
+
+
+def pairs_beside(file: str, usage: Usage, options: Options | None = None) -> tuple[Keyed | None, tuple[str, ...]]:
+    """The requests that `tally --pairs` wrote beside a usage file, cut to the days of the options as its usage is, and
+    why there are none. Raises InputError where they cannot be read."""
+    path = pairs_path(file)
+    if not path.exists():
+        return None, (f"{file} was tallied without --pairs, so its requests cannot be found again one by one.",)
+    found = read_pairs(path)
+    inside = _inside(options or Options())
+    if inside is not None:
+        found = replace(found, rows=found.rows.filter(inside))
+    if totals(found.rows) != totals(usage.cells):
+        return None, (f"{path} does not belong to {file}, which counts other requests: left out. Tally with --pairs.",)
+    return found, ()
+
+
+def _inside(options: Options) -> pl.Expr | None:
+    """Days between since and until; None where neither is given."""
+    if options.since is None and options.until is None:
+        return None
+    inside = pl.lit(True)
+    if options.since is not None:
+        inside = inside & (pl.col("day") >= options.since.date())
+    if options.until is not None:
+        inside = inside & (pl.col("day") < options.until.date())
+    return inside.fill_null(False)
 
 
 def _request_rules(tables: Sequence[Table]) -> tuple[Override, ...]:
@@ -257,17 +302,13 @@ def require_prices(usage: Usage, book: Book, models: Sequence[str]) -> None:
 
 def _filtered(usage: Usage, options: Options, file: str) -> Usage:
     """A usage file cut to whole days. Its groups and histograms cannot be cut, so that needs the log."""
-    if options.since is None and options.until is None:
+    inside = _inside(options)
+    if inside is None:
         return usage
     for name, moment in (("--since", options.since), ("--until", options.until)):
         if moment is not None and moment.time() != dt.time():
             raise InputError(f"{file} keeps days, so {name} must be the beginning of one; saw {moment.isoformat()}.")
-    inside = pl.lit(True)
-    if options.since is not None:
-        inside = inside & (pl.col("day") >= options.since.date())
-    if options.until is not None:
-        inside = inside & (pl.col("day") < options.until.date())
-    cells = usage.cells.filter(inside.fill_null(False))
+    cells = usage.cells.filter(inside)
     if cells.height == usage.cells.height:
         return usage
     outside = usage.requests - int(cells["requests"].sum())
@@ -312,6 +353,7 @@ class _Work:
     classifier: _Once[classifier.Classifier] | None
     needs_text: bool
     keep: pl.Expr | None
+    secret: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -352,8 +394,10 @@ def _read_logs(
     # without labels in the sample, text is read from the start: a chunk that lacks them is read twice else
     labelled = all(layout.labelled for layout in layouts)
     work = _work(settings, overrides, options, labelled=labelled)
+    secret = work.secret
     sessions = Sessions()
     parts: list[Usage] = []
+    rows: list[pl.DataFrame] = []
     # what a compressed file holds is only known at its end
     total = 0 if any(s.compression for s in sources) else sum(s.size for s in sources)
     done = 0
@@ -366,8 +410,10 @@ def _read_logs(
         if progress is not None:
             progress(done, total)
 
-    for usage, narrowed in _tallied(sources, layouts, work, account, note, options.workers):
+    for usage, narrowed, one_by_one in _tallied(sources, layouts, work, account, note, options.workers):
         parts.append(usage)
+        if one_by_one is not None:
+            rows.append(one_by_one)
         sessions.add(narrowed)
         if sum(p.cells.height + p.histograms.height for p in parts[1:]) > _COMPACT_ROWS:
             parts = [merge(parts)]
@@ -386,6 +432,10 @@ def _read_logs(
         usage = merge(parts) if parts else empty(settings)
         usage = usage if extra is None else subtract(usage, extra)
         carry = carried.result()
+    pairs = None
+    if secret is not None:
+        later = pl.Series("place", dropped)
+        pairs = keyed([part.filter(~pl.col("place").is_in(later.implode())) for part in rows], settings, secret)
     usage = replace(
         usage,
         carry=carry,
@@ -407,9 +457,8 @@ def _read_logs(
         notes.append(f"Hashed with a salt: {', '.join(ids)} (--plain-ids keeps them as they are).")
     writer.finish(locate)
     formats = collections.Counter(layout.dialect.name if layout.dialect else logs.FLAT for layout in layouts)
-    return Intake(
-        usage, rejected, duplicates, tuple(account.damaged), tuple(notes), formats=dict(sorted(formats.items()))
-    )
+    known = dict(sorted(formats.items()))
+    return Intake(usage, rejected, duplicates, tuple(account.damaged), tuple(notes), formats=known, pairs=pairs)
 
 
 def _is_id_field(name: str, layouts: Sequence[logs.Layout]) -> bool:
@@ -456,8 +505,9 @@ def _work(settings: Settings, overrides: Sequence[Override], options: Options, *
         columns,
         [c for c in columns if c not in (*_TEXT, *_ASKED_BY_RULES) or c in settings.by],
         load,
-        bool(overrides) or options.tasks_from != "log" or not labelled,
+        bool(overrides) or options.tasks_from != "log" or not labelled or options.pairs,
         keep,
+        secret_of(options.salt or machine_salt()) if options.pairs else None,
     )
 
 
@@ -474,7 +524,7 @@ def _tallied(
     account: _Account,
     note: Callable[[int, logs.Chunk, _Part], None],
     workers: int | None,
-) -> Iterator[tuple[Usage, Narrow]]:
+) -> Iterator[_Counted]:
     """The usage of about _BATCH_ROWS requests at a time, worked out by threads (Polars lets them run side by side).
 
     Chunks are parsed one by one, as they are small and prompts are large; what is left of them is counted together,
@@ -483,7 +533,7 @@ def _tallied(
     # one more than processors: while one thread runs Python, the others are in Polars
     threads = workers or min(8, (os.cpu_count() or 1) + 1)
     parsing: collections.deque[tuple[int, logs.Chunk, Future[_Part]]] = collections.deque()
-    counting: collections.deque[Future[tuple[Usage, Narrow]]] = collections.deque()
+    counting: collections.deque[Future[_Counted]] = collections.deque()
     held: list[pl.DataFrame] = []
     pool = ThreadPoolExecutor(threads)
 
@@ -536,7 +586,9 @@ def _parsed(chunk: logs.Chunk, index: int, work: _Work) -> _Part:
         pairs = requests.filter(pl.col("task_source") == tasks.RULES).group_by("task", "classifier_task").len()
         tasks_from |= {f"{PAIR}{task}/{said or ''}": n for task, said, n in pairs.iter_rows()}
         requests = requests.drop("classifier_task")
-    # what rules and the classifier have looked at has done its part, and prompts are most of the bytes
+    if work.secret is not None:
+        requests = with_keys(requests, work.secret)
+    # what rules, the classifier and keys have looked at has done its part, and prompts are most of the bytes
     spent = [c for c in (*_TEXT, *_ASKED_BY_RULES) if c in requests.columns and c not in work.settings.by]
     return _Part(
         _placed(requests, index, chunk.ordinal).drop(spent),
@@ -558,11 +610,16 @@ def _placed(requests: pl.DataFrame, index: int, ordinal: int) -> pl.DataFrame:
     return requests.with_columns(place=pl.col("row").cast(pl.UInt64) + start).drop("row")
 
 
-def _counted(frames: Sequence[pl.DataFrame], work: _Work) -> tuple[Usage, Narrow]:
+# A usage, what sessions keep of its requests, and the requests one by one where these are asked for.
+_Counted = tuple[Usage, Narrow, pl.DataFrame | None]
+
+
+def _counted(frames: Sequence[pl.DataFrame], work: _Work) -> _Counted:
     requests = pl.concat(frames, rechunk=True) if len(frames) > 1 else frames[0]
     prepared = prepare(requests, work.settings)
     counted = count(prepared, work.settings)
-    return counted.usage, narrow(requests, prepared, counted)
+    one_by_one = None if work.secret is None else rows_of(requests, prepared)
+    return counted.usage, narrow(requests, prepared, counted), one_by_one
 
 
 def _requests(chunk: logs.Chunk, work: _Work) -> tuple[logs.Parsed, pl.DataFrame]:

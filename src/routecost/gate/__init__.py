@@ -1,0 +1,1 @@
+"""Has this change made requests dearer: rules, verdicts, and why."""
