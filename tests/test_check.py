@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +110,8 @@ def change(increase: float | None, low: float | None, detectable: float | None) 
         # certainly too dear is a failure, however little would be found
         (change(0.9, 0.2, 0.6), "fail"),
         (change(0.02, -0.3, 0.35), "undecided"),
+        # too few to find an increase of 35 %, and certainly no dearer than allowed
+        (replace(change(-0.3, -0.5, 0.35), high=0.04), "pass"),
         (change(0.02, None, None), "undecided"),
         (change(None, None, None), "undecided"),
         (change(-0.3, -0.4, 0.1), "pass"),
@@ -287,3 +293,51 @@ def test_bounds_are_corrected_for_the_rules_that_are_tested(log: Log) -> None:
 def test_the_book_stands_in_the_result(log: Log) -> None:
     result = commands.check([str(log("dear", n=200))], log("base", n=200))
     assert result.book_version == read_prices().version
+
+
+def test_the_demonstration(cli: Run, root: Path, tmp_path: Path) -> None:
+    """Noise passes, the regression fails for its reason, the improvement passes; the logs are those of the script."""
+    demo = root / "examples" / "ci" / "demo"
+    subprocess.run([sys.executable, demo / "make_logs.py", tmp_path], check=True)
+    for made in tmp_path.glob("*.jsonl.gz"):
+        assert gzip.decompress(made.read_bytes()) == gzip.decompress((demo / made.name).read_bytes())
+    for branch, code in (("noise", 0), ("regression", 1), ("improvement", 0)):
+        done = cli("check", f"{branch}.jsonl.gz", cwd=demo)
+        assert done.returncode == code, done.stdout + done.stderr
+        if branch == "regression":
+            assert "output tokens of `code` on openai/gpt-5.4 grew from" in done.stdout
+    assert cli("diff", "baseline.parquet", "regression.jsonl.gz", cwd=demo).returncode == 0
+
+
+def test_the_baseline_of_the_demonstration_is_that_of_its_log(cli: Run, root: Path, tmp_path: Path) -> None:
+    demo = root / "examples" / "ci" / "demo"
+    new = tmp_path / "b.parquet"
+    done = cli("baseline", "update", demo / "main.jsonl.gz", "-o", new, "--reason", "the same")
+    assert done.returncode == 0, done.stderr
+    body = json.loads(cli("diff", demo / "baseline.parquet", new, "--format", "json").stdout)
+    assert body["why"]["total_usd"] == pytest.approx(0, abs=1e-12)
+
+
+def test_a_replay_is_compared_request_by_request(cli: Run, tmp_path: Path) -> None:
+    """The same prompts on both sides: an increase that would drown among different ones is found."""
+    for name, factor in (("base", 1.0), ("now", 1.1)):
+        rng = np.random.default_rng(5)
+        with (tmp_path / f"{name}.jsonl").open("w") as file:
+            for i in range(200):
+                size, answer = rng.lognormal(7, 1), rng.lognormal(5, 1)
+                row = {
+                    "request_id": f"{name}-{i}",
+                    "prompt": f"question {i}",
+                    "user_id": f"u{i % 60}",
+                    "model": "gpt-5.4",
+                    "task": "simple",
+                    "input_tokens": int(size),
+                    "output_tokens": int(answer * factor),
+                }
+                file.write(json.dumps(row) + "\n")
+    base, now = (str(tmp_path / f"{name}.jsonl") for name in ("base", "now"))
+    apart = cli("check", now, "--baseline", base, "--no-pairs", "--max-increase", "2%")
+    assert apart.returncode == 4, apart.stdout
+    paired = cli("check", now, "--baseline", base, "--max-increase", "2%")
+    assert paired.returncode == 1, paired.stdout
+    assert "Paired requests: 200 by prompt." in paired.stdout

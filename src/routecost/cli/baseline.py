@@ -52,6 +52,13 @@ def update(
         Literal["auto", "request", "session", "user"],
         typer.Option("--unit", help="What varies together, for intervals. auto: user, else session, else request."),
     ] = "auto",
+    pairs: Annotated[
+        bool, typer.Option("--pairs", help="Also keep each request by a keyed hash, so that `check` can pair a replay.")
+    ] = False,
+    salt: Annotated[
+        str | None,
+        typer.Option("--salt", envvar="ROUTECOST_SALT", help="With --pairs: the key of the hashes. Default: your own."),
+    ] = None,
     rejects: Annotated[
         Path | None, typer.Option("--rejects", help="Keep rejected lines here, with their reason.")
     ] = None,
@@ -90,6 +97,8 @@ def update(
                 tasks_from=tasks_from,
                 unit=unit,
                 rejects=rejects,
+                pairs=pairs,
+                salt=salt,
             ),
             progress=progress,
         )

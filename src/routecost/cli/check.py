@@ -22,6 +22,8 @@ from routecost.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from routecost.gate.result import Check
     from routecost.gate.rules import Policy
 
@@ -50,6 +52,10 @@ UnitName = Annotated[
 PairsOption = Annotated[
     bool,
     typer.Option("--pairs/--no-pairs", help="Compare the same requests one by one where both sides have them."),
+]
+SaltOption = Annotated[
+    str | None,
+    typer.Option("--salt", envvar="ROUTECOST_SALT", help="What `tally --pairs` hashed with. Default: your own."),
 ]
 LiveOption = Annotated[
     bool, typer.Option("--live-prices", help="Also tell, apart, what list prices have changed between the two.")
@@ -105,6 +111,7 @@ def check(
         typer.Option("--on-undecided", help="What undecided is for the exit code."),
     ] = "undecided",
     pairs: PairsOption = True,
+    salt: SaltOption = None,
     live_prices: LiveOption = False,
     config: ConfigOption = None,
     pricing: PricingOption = None,
@@ -154,11 +161,11 @@ def check(
         on_undecided=on_undecided,
     )
     result = _compared(
-        current, baseline, policy, table=table, base_model=base_model, not_stale=not_stale, pairs=pairs,
+        current, baseline, policy, table=table, base_model=base_model, not_stale=not_stale, pairs=pairs, salt=salt,
         live_prices=live_prices, pricing=pricing, field_map=field_map, log_format=log_format, estimates=estimates,
         task_rules=task_rules, classifier=classifier, tasks_from=tasks_from, unit=unit, as_of=as_of,
     )  # fmt: skip
-    _say(result, fmt, output, summary)
+    _say(result, fmt, output, summary, config)
     if result.exit_code:
         raise typer.Exit(result.exit_code)
 
@@ -167,6 +174,7 @@ def diff(
     baseline: Annotated[Path, typer.Argument(metavar="BASE", help="A usage file or a log.")],
     current: Annotated[list[str], typer.Argument(metavar="CURRENT", help="Logs or usage files.")],
     pairs: PairsOption = True,
+    salt: SaltOption = None,
     live_prices: LiveOption = False,
     pricing: PricingOption = None,
     field_map: MapOption = None,
@@ -189,7 +197,7 @@ def diff(
     from routecost.render.check import diff_document
 
     result = _compared(
-        current, baseline, Policy(increases=()), pairs=pairs, live_prices=live_prices, pricing=pricing,
+        current, baseline, Policy(increases=()), pairs=pairs, salt=salt, live_prices=live_prices, pricing=pricing,
         field_map=field_map, log_format=log_format, estimates=estimates, task_rules=task_rules, classifier=classifier,
         tasks_from=tasks_from, unit=unit, as_of=as_of,
     )  # fmt: skip
@@ -205,6 +213,7 @@ def _compared(
     base_model: str | None = None,
     not_stale: bool = False,
     pairs: bool,
+    salt: str | None,
     live_prices: bool,
     pricing: list[Path] | None,
     field_map: Path | None,
@@ -229,6 +238,7 @@ def _compared(
         classifier=classifier,
         tasks_from=tasks_from,
         unit=unit,
+        salt=salt,
     )
     with bar() as progress:
         return commands.check(
@@ -247,9 +257,10 @@ def _compared(
         )
 
 
-def _say(result: Check, fmt: CheckFormat, output: Path | None, summary: Path | None) -> None:
+def _say(result: Check, fmt: CheckFormat, output: Path | None, summary: Path | None, config: Path | None) -> None:
     """Print or write the result in a format for people or for a CI system."""
     import sys
+    from functools import partial
 
     from routecost.render import ci
     from routecost.render.check import check_document
@@ -257,11 +268,11 @@ def _say(result: Check, fmt: CheckFormat, output: Path | None, summary: Path | N
     if summary is not None:
         with summary.open("a", encoding="utf-8") as file:
             file.write(ci.summary(result))
-    makers = {
+    makers: dict[str, Callable[[Check], str]] = {
         "github": ci.to_github,
         "markdown": ci.to_markdown,
         "junit": ci.to_junit,
-        "sarif": ci.to_sarif,
+        "sarif": partial(ci.to_sarif, config=str(config or "routecost.toml")),
         "json": ci.to_json,
     }
     if fmt not in makers:

@@ -19,7 +19,17 @@ from routecost.pipeline.analysis import nothing
 from routecost.pipeline.intake import Intake, Options, Progress, read, require_prices
 from routecost.prices import Book, read_prices
 from routecost.routing import read_table
-from routecost.usage import About, Settings, Usage, is_usage_file, read_about, read_usage, write_usage
+from routecost.usage import (
+    About,
+    Settings,
+    Usage,
+    is_usage_file,
+    pairs_path,
+    read_about,
+    read_usage,
+    write_pairs,
+    write_usage,
+)
 
 
 @dataclass(frozen=True)
@@ -147,6 +157,12 @@ def update_baseline(
         except InputError as error:
             notes.append(f"The old baseline cannot be priced beside this one: {error}")
     write_usage(intake.usage, output, book_version=intake.book_version, baseline=stamp)
+    beside = pairs_path(output)
+    if intake.pairs is not None:
+        write_pairs(intake.pairs, beside)
+    elif beside.exists():
+        # they were of the old baseline
+        beside.unlink()
     return Accepted(_history(output, read_about(output)), intake.usage.requests, before, difference, tuple(notes))
 
 

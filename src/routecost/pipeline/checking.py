@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import fnmatch
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -115,7 +116,7 @@ def check(
     for intake in (base, current):
         if intake.usage.cells.height == 0:
             raise nothing(intake)
-    day = as_of or period_of(base.usage.cells).last or dt.datetime.now(dt.UTC).date()
+    day = price_day(base.usage, as_of)
     before, after = measure(base.usage, book, day), measure(current.usage, book, day)
     tests = _tests(policy, before, after)
     tested = sum(len(names) for _, names in tests)
@@ -157,7 +158,22 @@ def check(
         sides={"base": before.summary(), "current": after.summary()},
         on_undecided=policy.on_undecided,
         notes=tuple(notes),
+        commands=_commands(verdict, baseline.path, name),
     )
+
+
+def price_day(base: Usage, as_of: dt.date | None) -> dt.date:
+    """The day whose prices both sides have: the one asked for, else the baseline's last."""
+    return as_of or period_of(base.cells).last or dt.datetime.now(dt.UTC).date()
+
+
+def _commands(verdict: Verdict, baseline: str, current: str) -> dict[str, str]:
+    """What to type next."""
+    look = {"Look closer": f"routecost diff {shlex.quote(baseline)} {current}"}
+    if verdict != "fail":
+        return look
+    accept = f'routecost baseline update {current} -o {shlex.quote(baseline)} --reason "why this is meant"'
+    return {**look, "Accept it": accept}
 
 
 def _saves(policy: Policy) -> bool:
@@ -241,7 +257,8 @@ def _cost(side: Measured, scope: str, name: str | None) -> float:
 
 def judge(rule: Increase, name: str | None, change: Change | None, policy: Policy) -> Outcome:
     """A rule of increase on what was measured: it fails where the estimate is above the limit and the lower bound above
-    zero; it is undecided where the smallest increase that would be found is above policy.detect; else it passes."""
+    zero; it passes where even the upper bound is within the limit; it is undecided where the smallest increase that
+    would be found is above policy.detect; else it passes."""
     shown = Rule("max_increase", str(replace(rule, scope="all", name=None)), name and f"{rule.scope}:{name}")
     what = "cost per request" if name is None else f"cost per request of {rule.scope} {name}"
     if change is None or change.increase is None or change.difference_usd is None:
@@ -265,10 +282,11 @@ def judge(rule: Increase, name: str | None, change: Change | None, policy: Polic
             shown,
             "fail",
             said + ".",
-            "See why below; if it is meant, accept it with `routecost baseline update`.",
+            "If it is meant, accept it with `routecost baseline update`.",
             change,
         )
-    if change.detectable is None or change.detectable > policy.detect:
+    within = rule.share is not None and change.high is not None and change.high <= rule.share
+    if not within and (change.detectable is None or change.detectable > policy.detect):
         least = "nothing" if change.detectable is None else f"only {change.detectable:.0%} or more"
         return Outcome(
             shown, "undecided",
@@ -288,7 +306,7 @@ def _total(limit: Budget, change: Change, policy: Policy) -> Outcome:
     at = f"total at {policy.requests_per_day:,.6g} requests a day"
     said = f"{at}: {signed(more)} a {limit.per}; limit {money(limit.usd)}"
     if more > limit.usd and change.low is not None and change.low > 0:
-        return Outcome(rule, "fail", said + ".", "See why below.", change)
+        return Outcome(rule, "fail", said + ".", "If it is meant, raise the limit.", change)
     if change.detectable is None or change.detectable > policy.detect:
         return Outcome(rule, "undecided", f"{said}: too few requests to tell.", "Replay more requests.", change)
     return Outcome(rule, "pass", said + ".", "", change)

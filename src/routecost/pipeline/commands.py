@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +13,14 @@ from routecost.errors import UsageError
 from routecost.gate.result import Baseline, Check
 from routecost.gate.rules import Policy
 from routecost.pipeline import checking, conversion, explanation, inspection, labelling, staleness
+from routecost.pipeline import pairs as pairing
 from routecost.pipeline.analysis import Analysis, analyse, require_known
 from routecost.pipeline.baseline import read_baseline
 from routecost.pipeline.calculator import parse_mix, parse_rate, parse_tokens, usage_of
 from routecost.pipeline.conversion import Converted
 from routecost.pipeline.explanation import Explanation
 from routecost.pipeline.inspection import Inspected
-from routecost.pipeline.intake import Intake, Options, Progress, TasksFrom, read
+from routecost.pipeline.intake import Intake, Options, Progress, TasksFrom, pairs_beside, read
 from routecost.pipeline.labelling import Classified, Evaluation, Sampled
 from routecost.pipeline.misrouting import Mistakes
 from routecost.pipeline.recommendation import Recommendation, Wishes
@@ -32,7 +34,7 @@ from routecost.prices import Book, read_prices
 from routecost.quality import merged, read_quality
 from routecost.routing import Table, read_table
 from routecost.tasks import Rules, read_rules
-from routecost.usage import is_usage_file
+from routecost.usage import is_usage_file, pairs_path
 from routecost.usage.cells import Unit
 
 if TYPE_CHECKING:
@@ -289,6 +291,8 @@ def check(
     """Whether requests got dearer than a baseline (a usage file or a log), by the rules of a policy, and why. See
     Check and Policy."""
     options, policy = replace(options or Options(), group_features=True), policy or Policy()
+    if pairs:
+        options = pairing.asked(options, str(baseline), _listed(paths))
     routing = None if table is None else _table(table)
     tables = [routing] if routing is not None else []
     book, current = _read(paths, pricing, tables, options, progress)
@@ -296,9 +300,11 @@ def check(
         before, told = read([str(baseline)], book, tables=tables, options=options), Baseline(str(baseline))
     else:
         usage, told = read_baseline(baseline)
-        before = Intake(usage, files=1)
+        kept = pairs and pairs_path(baseline).exists()
+        beside, said = pairs_beside(str(baseline), usage, options) if kept else (None, ())
+        before = Intake(usage, files=1, pairs=beside, notes=tuple(said))
     notes = checking.require_alike(before.usage, current.usage)
-    found = None
+    found = pairing.evidence(before, current, book, checking.price_day(before.usage, as_of))
     stale = staleness.check_table(routing, book, as_of=as_of) if routing is not None and not_stale else None
     return checking.check(
         before,
@@ -306,14 +312,14 @@ def check(
         book,
         policy,
         baseline=told,
-        name=", ".join(_listed(paths)),
+        name=shlex.join(_listed(paths)),
         table=routing,
         base_model=base_model,
         stale=stale,
         live_prices=live_prices,
-        paired=found,
+        paired=found.rows,
         as_of=as_of,
-        notes=(*notes, *current.notes),
+        notes=(*notes, *found.notes, *dict.fromkeys((*before.notes, *current.notes))),
     )
 
 
