@@ -7,15 +7,21 @@ from typing import Annotated, Literal
 
 import typer
 
-from routecost.cli import baseline, prices, quality, routes
+from routecost.cli import baseline, prices, quality, rollout, routes
 from routecost.cli import check as check_command
 from routecost.cli import classifier as classifier_commands
 from routecost.cli import classify as classify_command
+from routecost.cli import drift as drift_command
+from routecost.cli import experiment as experiment_commands
 from routecost.cli import logs as log_commands
 from routecost.cli import recommend as recommend_command
+from routecost.cli import status as status_command
+from routecost.cli.caching import CacheOption, CacheOrderOption, cached, wanted
 from routecost.cli.options import (
     ClassifierOption,
     EstimatesOption,
+    FeedbackOption,
+    FeedbackScaleOption,
     FormatOption,
     LogFormatOption,
     MapOption,
@@ -39,8 +45,10 @@ app = typer.Typer(
 )
 app.add_typer(baseline.app, name="baseline")
 app.add_typer(classifier_commands.app, name="classifier")
+app.add_typer(experiment_commands.app, name="experiment")
 app.add_typer(prices.app, name="prices")
 app.add_typer(quality.app, name="quality")
+app.add_typer(rollout.app, name="rollout")
 app.add_typer(routes.app, name="routes")
 
 ByOption = Annotated[
@@ -123,6 +131,8 @@ def analyze(
     as_of: AsOfOption = None,
     rejects: RejectsOption = None,
     max_bad: MaxBadOption = 0.01,
+    feedback: FeedbackOption = None,
+    feedback_scale: FeedbackScaleOption = None,
     fmt: FormatOption = "console",
     output: OutputOption = None,
 ) -> None:
@@ -131,6 +141,7 @@ def analyze(
     from routecost.pipeline import commands
     from routecost.pipeline.intake import find_paths
     from routecost.render.analysis import analysis_document
+    from routecost.render.feedback import with_feedback
 
     with bar() as progress:
         result = commands.analyze(
@@ -156,9 +167,11 @@ def analyze(
             retry_rate=retry_rate,
             harm_usd=harm_usd,
             rejects=rejects,
+            feedback=feedback or (),
+            feedback_scale=feedback_scale,
             progress=progress,
         )
-    emit(analysis_document(result), fmt, output)
+    emit(with_feedback(analysis_document(result), result.intake), fmt, output)
     leave(result.intake, result.coverage, max_bad, rejects)
 
 
@@ -182,6 +195,8 @@ def simulate(
     since: SinceOption = None,
     until: UntilOption = None,
     requests: RequestsOption = None,
+    cache: CacheOption = None,
+    cache_order: CacheOrderOption = "after",
     field_map: MapOption = None,
     log_format: LogFormatOption = None,
     estimates: EstimatesOption = True,
@@ -195,18 +210,23 @@ def simulate(
     as_of: AsOfOption = None,
     rejects: RejectsOption = None,
     max_bad: MaxBadOption = 0.01,
+    feedback: FeedbackOption = None,
+    feedback_scale: FeedbackScaleOption = None,
     fmt: FormatOption = "console",
     output: OutputOption = None,
 ) -> None:
     """Compare routing tables and modes side by side, against today and against controls."""
     from routecost.cli.progress import bar
     from routecost.pipeline import commands
-    from routecost.pipeline.intake import find_paths
+    from routecost.pipeline.intake import Options, find_paths
+    from routecost.render.feedback import with_feedback
     from routecost.render.simulation import simulation_document
 
+    found = find_paths(paths or [])
+    response_cache = wanted(cache, cache_order, found)
     with bar() as progress:
         result = commands.simulate(
-            find_paths(paths or []),
+            found,
             table or ["default"],
             modes=mode or (),
             share=share,
@@ -229,9 +249,32 @@ def simulate(
             retry_rate=retry_rate,
             harm_usd=harm_usd,
             rejects=rejects,
+            feedback=feedback or (),
+            feedback_scale=feedback_scale,
             progress=progress,
         )
-    emit(simulation_document(result), fmt, output)
+        document = cached(
+            with_feedback(simulation_document(result), result.intake),
+            result,
+            response_cache,
+            found,
+            table or ["default"],
+            Options(
+                since=moment("--since", since),
+                until=moment("--until", until),
+                field_map=field_map,
+                task_rules=task_rules,
+                classify=classify,
+                classifier=classifier,
+                tasks_from=tasks_from,
+                unit=unit,
+                log_format=log_format,
+                estimates=estimates,
+            ),
+            pricing or (),
+            progress,
+        )
+    emit(document, fmt, output)
     leave(result.intake, result.coverage, max_bad, rejects)
 
 
@@ -359,6 +402,8 @@ def tally(
     ] = False,
     rejects: RejectsOption = None,
     max_bad: MaxBadOption = 0.01,
+    feedback: FeedbackOption = None,
+    feedback_scale: FeedbackScaleOption = None,
     salt: Annotated[
         str | None,
         typer.Option("--salt", envvar="ROUTECOST_SALT", help="What ids (and --pairs) are hashed with. Default: own."),
@@ -405,6 +450,8 @@ def tally(
             plain_ids=plain_ids,
             salt=salt,
             pairs=pairs,
+            feedback=feedback or (),
+            feedback_scale=feedback_scale,
             progress=progress,
         )
     write_usage(intake.usage, output, book_version=intake.book_version)
@@ -423,6 +470,8 @@ app.command("recommend")(recommend_command.recommend)
 app.command("check")(check_command.check)
 app.command("diff")(check_command.diff)
 app.command("classify")(classify_command.classify)
+app.command("drift")(drift_command.drift)
 app.command("formats")(log_commands.formats)
 app.command("inspect")(log_commands.inspect)
 app.command("convert")(log_commands.convert)
+app.command("status")(status_command.status)

@@ -62,6 +62,19 @@ TasksFromOption = Annotated[
         "aside, and both compares them.",
     ),
 ]
+FeedbackOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--feedback",
+        help="What people said later: request_id and value (ts, comment, ticket), CSV or JSONL; repeatable.",
+    ),
+]
+FeedbackScaleOption = Annotated[
+    str | None,
+    typer.Option(
+        "--feedback-scale", metavar="WORST-BEST", help="Feedback values are ratings in this range, such as 1-5."
+    ),
+]
 ModeName = Annotated[str | None, typer.Option("--mode", help="Route everything in this mode: eco, balanced or sport.")]
 
 # Nobody wraps lines in a pipe, and a wrapped line cannot be grepped.

@@ -10,6 +10,8 @@ import typer
 from routecost.cli.options import (
     ClassifierOption,
     EstimatesOption,
+    FeedbackOption,
+    FeedbackScaleOption,
     FormatOption,
     LogFormatOption,
     MapOption,
@@ -69,6 +71,8 @@ def from_logs(
             help="Share of rejected lines (0-1) above which to exit with 3 (and more than 10).",
         ),
     ] = 0.01,
+    feedback: FeedbackOption = None,
+    feedback_scale: FeedbackScaleOption = None,
     fmt: FormatOption = "console",
 ) -> None:
     """Scores, error and retry rates, latency, cost and pairs by task and model, from logs and usage files."""
@@ -95,10 +99,89 @@ def from_logs(
             tasks_from=tasks_from,
             rejects=rejects,
             as_of=day(as_of),
+            feedback=feedback or (),
+            feedback_scale=feedback_scale,
             progress=progress,
         )
     emit(from_logs_document(result), fmt, None)
     leave(result.intake, None, max_bad, rejects)
+
+
+@app.command()
+def watch(
+    paths: PathsArgument = None,
+    change: Annotated[
+        str | None,
+        typer.Option("--since-change", help="When something changed (UTC). Default: the day the feedback points to."),
+    ] = None,
+    feedback: FeedbackOption = None,
+    feedback_scale: FeedbackScaleOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Write requests that were probably misclassified, to label: .csv, ..."),
+    ] = None,
+    n: Annotated[int, typer.Option("-n", "--number", min=1, help="How many of these at most.")] = 200,
+    below: Annotated[
+        float, typer.Option("--below", min=0.0, max=1.0, help="Probability of its task under which one is doubted.")
+    ] = 0.6,
+    overrides: Annotated[
+        Path | None, typer.Option("--overrides", help="Write the rules that route what failed up (YAML).")
+    ] = None,
+    table: Annotated[
+        str | None, typer.Option("--table", help="Put these rules in front of this table, not in one of their own.")
+    ] = None,
+    to: Annotated[str | None, typer.Option("--to", help="The model that the rules send it to.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where something rose.")] = False,
+    pricing: PricingOption = None,
+    since: Annotated[str | None, typer.Option("--since", help="Only requests from this moment on (UTC).")] = None,
+    until: Annotated[str | None, typer.Option("--until", help="Only requests before this moment (UTC).")] = None,
+    field_map: MapOption = None,
+    log_format: LogFormatOption = None,
+    task_rules: RulesOption = None,
+    classifier: ClassifierOption = None,
+    tasks_from: TasksFromOption = "log",
+    fmt: FormatOption = "console",
+) -> None:
+    """Which tasks, features and models are called bad more often since a change, and what to do about it."""
+    from routecost.cli.progress import bar
+    from routecost.cli.read_options import moment
+    from routecost.errors import InputError, UsageError
+    from routecost.pipeline import watch as watching
+    from routecost.pipeline.intake import find_paths
+    from routecost.render.watch import watched_document
+
+    if overrides is None and table is not None:
+        raise UsageError("--table is what rules are put in front of: say where to write them with --overrides FILE.")
+    with bar() as progress:
+        result = watching.watch(
+            find_paths(paths or []),
+            change=moment("--since-change", change),
+            feedback=feedback or (),
+            feedback_scale=feedback_scale,
+            output=output,
+            n=n,
+            below=below,
+            overrides=overrides,
+            table=table,
+            to=to,
+            pricing=pricing or (),
+            since=moment("--since", since),
+            until=moment("--until", until),
+            field_map=field_map,
+            log_format=log_format,
+            task_rules=task_rules,
+            classifier=classifier,
+            tasks_from=tasks_from,
+            progress=progress,
+        )
+    emit(watched_document(result), fmt, None)
+    for path, used in ((output, result.output), (overrides, result.overrides)):
+        if path is not None and used is None:
+            typer.echo(f"There is nothing to write to {path}.", err=True)
+    if result.damaged:
+        raise InputError("\n".join((*result.damaged, "What could be read was counted.")))
+    if strict and result.rose:
+        raise typer.Exit(1)
 
 
 @app.command()

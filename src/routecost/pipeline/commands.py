@@ -19,6 +19,7 @@ from routecost.pipeline.baseline import read_baseline
 from routecost.pipeline.calculator import parse_mix, parse_rate, parse_tokens, usage_of
 from routecost.pipeline.conversion import Converted
 from routecost.pipeline.explanation import Explanation
+from routecost.pipeline.feedback import read_feedback
 from routecost.pipeline.inspection import Inspected
 from routecost.pipeline.intake import Intake, Options, Progress, TasksFrom, pairs_beside, read
 from routecost.pipeline.labelling import Classified, Evaluation, Sampled
@@ -73,13 +74,16 @@ def analyze(
     labels: Path | None = None,
     retry_rate: float = 1.0,
     harm_usd: float = 0.0,
+    feedback: Sequence[str | Path] = (),
+    feedback_scale: str | None = None,
     progress: Progress | None = None,
 ) -> Analysis:
     """What logs or usage files cost by task and model, and what a routing table would save.
 
     paths: files, globs, directories, object-store URLs or `-`. table: a Table, a YAML file or the name of a shipped
-    one. since (inclusive) and until (exclusive) are moments in UTC. Costs are in USD over the whole period; `scale`
-    of the result gives days and months. Raises RoutecostError (a subclass says what kind).
+    one. since (inclusive) and until (exclusive) are moments in UTC. feedback: files of what people said later, with
+    ratings on feedback_scale (`1-5`) or thumbs (see feedback.read_feedback). Costs are in USD over the whole period;
+    `scale` of the result gives days and months. Raises RoutecostError (a subclass says what kind).
     """
     routing = _table(table)
     options = Options(
@@ -95,6 +99,7 @@ def analyze(
         tasks_from=tasks_from,
         unit=unit,
         rejects=rejects,
+        feedback=read_feedback(feedback, feedback_scale),
     )
     book, intake = _read(paths, pricing, [routing], options, progress)
     return analyse(
@@ -135,6 +140,8 @@ def simulate(
     labels: Path | None = None,
     retry_rate: float = 1.0,
     harm_usd: float = 0.0,
+    feedback: Sequence[str | Path] = (),
+    feedback_scale: str | None = None,
     progress: Progress | None = None,
 ) -> Simulation:
     """Routing tables side by side, against today's traffic and against controls. See Simulation and `analyze`."""
@@ -152,6 +159,7 @@ def simulate(
         tasks_from=tasks_from,
         unit=unit,
         rejects=rejects,
+        feedback=read_feedback(feedback, feedback_scale),
     )
     book, intake = _read(paths, pricing, routing, options, progress)
     return _simulate(
@@ -390,6 +398,8 @@ def tally(
     plain_ids: bool = False,
     salt: str | None = None,
     pairs: bool = False,
+    feedback: Sequence[str | Path] = (),
+    feedback_scale: str | None = None,
     progress: Progress | None = None,
 ) -> Intake:
     """Logs and usage files counted into one usage, which usage.write_usage stores. tables: those whose rules on the
@@ -415,6 +425,7 @@ def tally(
         hash_ids=not plain_ids,
         salt=salt,
         pairs=pairs,
+        feedback=read_feedback(feedback, feedback_scale),
     )
     book, intake = _read(paths, pricing, [_table(t) for t in tables], options, progress)
     return replace(intake, book_version=book.version)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from routecost.pipeline import grading, promptset
+from routecost.pipeline.feedback import read_feedback
 from routecost.pipeline.grading import FromLogs, Imported, Shown, Signal
 from routecost.pipeline.intake import Options, Progress, TasksFrom
 from routecost.pipeline.labelling import Typist
@@ -33,6 +34,8 @@ def from_logs(
     tasks_from: TasksFrom = "log",
     rejects: Path | None = None,
     as_of: dt.date | None = None,
+    feedback: Sequence[str | Path] = (),
+    feedback_scale: str | None = None,
     progress: Progress | None = None,
 ) -> FromLogs:
     """Write what logs and usage files tell of quality, by task and model. See grading.from_logs."""
@@ -47,6 +50,7 @@ def from_logs(
         rejects=rejects,
         log_format=log_format,
         estimates=estimates,
+        feedback=read_feedback(feedback, feedback_scale),
     )
     return grading.from_logs(
         paths,

@@ -12,6 +12,7 @@ import polars as pl
 
 from routecost import logs, savings, stats
 from routecost.errors import InputError
+from routecost.pipeline.feedback import Joining
 from routecost.pipeline.intake import Intake, Options, Progress, read
 from routecost.pipeline.labelling import Typist, open_paths, over
 from routecost.pipeline.simulation import PERCENTILES, latency_counts
@@ -316,10 +317,12 @@ class _Seen:
 
 def _looked(paths: Sequence[str], book: Book, typist: Typist, options: Options, progress: Progress | None) -> _Seen:
     opened = open_paths(paths, options.field_map, options.log_format, estimates=options.estimates)
+    joining = Joining(options.feedback) if options.feedback is not None else None
     has = dict.fromkeys(("status", "finish_reason", "attempt", "previous_prompt"), False)
 
     def work(chunk: logs.Chunk, index: int) -> tuple[pl.DataFrame, dict[str, bool]]:
         requests = typist.decide(_within(chunk.parse(tuple(REQUEST)).requests, options))
+        requests = requests if joining is None else joining.join(requests)
         filled = {c: c in requests.columns and requests[c].null_count() < requests.height for c in has}
         return _narrowed(requests, book, index, chunk.ordinal), filled
 

@@ -19,6 +19,8 @@ import polars as pl
 
 from routecost import logs, tasks
 from routecost.errors import InputError, UsageError
+from routecost.pipeline.feedback import Feedback, Joining
+from routecost.pipeline.feedback import note as feedback_note
 from routecost.prices import Book
 from routecost.routing import Override, Table, rule_expression
 from routecost.schema import CELL_KEY, REQUEST, TASKS
@@ -99,6 +101,7 @@ class Options:
     group_features: keep features apart in the groups, so that the cost of each can be told with its uncertainty.
     hash_ids: hash ids that `by` names, with `salt` or else the one of the account on this machine.
     pairs: also keep requests one by one, by keyed hashes under that salt (it reads prompts, which takes longer).
+    feedback: what people said later (feedback.read_feedback), in the place of what the log says.
     """
 
     by: tuple[str, ...] = ()
@@ -118,6 +121,7 @@ class Options:
     hash_ids: bool = False
     salt: str | None = None
     pairs: bool = False
+    feedback: Feedback | None = None
 
 
 @dataclass(frozen=True)
@@ -186,6 +190,11 @@ def read(
             # what stands beside a usage file holds nothing that the file does not count
             sources.append(source)
     overrides = _request_rules(tables)
+    if options.feedback is not None and usage_files:
+        raise InputError(
+            f"{usage_files[0]} keeps no request ids, so feedback cannot be joined to it. Name the log itself, or tally "
+            "it again with the feedback:  routecost tally LOG... --feedback FILE -o usage.parquet"
+        )
     tallied = [_filtered(read_usage(p), options, p) for p in usage_files]
     if tallied:
         settings = tallied[0].settings
@@ -354,6 +363,7 @@ class _Work:
     needs_text: bool
     keep: pl.Expr | None
     secret: bytes | None = None
+    joining: Joining | None = None
 
 
 @dataclass(frozen=True)
@@ -432,6 +442,8 @@ def _read_logs(
         usage = merge(parts) if parts else empty(settings)
         usage = usage if extra is None else subtract(usage, extra)
         carry = carried.result()
+    if work.joining is not None:
+        account.counts.update(work.joining.counts(all_counted=work.keep is None))
     pairs = None
     if secret is not None:
         later = pl.Series("place", dropped)
@@ -452,6 +464,8 @@ def _read_logs(
     )
     ids = [b for b in settings.by if is_id(b) or _is_id_field(b, layouts)] if options.hash_ids else []
     notes = list(opened.notes)
+    if options.feedback is not None:
+        notes.append(feedback_note(options.feedback, account.counts))
     if ids:
         usage = hashed(usage, ids, options.salt or machine_salt())
         notes.append(f"Hashed with a salt: {', '.join(ids)} (--plain-ids keeps them as they are).")
@@ -508,6 +522,7 @@ def _work(settings: Settings, overrides: Sequence[Override], options: Options, *
         bool(overrides) or options.tasks_from != "log" or not labelled or options.pairs,
         keep,
         secret_of(options.salt or machine_salt()) if options.pairs else None,
+        Joining(options.feedback) if options.feedback is not None else None,
     )
 
 
@@ -580,6 +595,8 @@ def _parsed(chunk: logs.Chunk, index: int, work: _Work) -> _Part:
     height = requests.height
     if work.keep is not None:
         requests = requests.filter(work.keep.fill_null(False))
+        if work.joining is not None:
+            work.joining.count(requests)
     source = requests["task_source"].drop_nulls().value_counts() if requests.height else None
     tasks_from = dict(source.iter_rows()) if source is not None else {}
     if "classifier_task" in requests.columns:
@@ -678,6 +695,9 @@ def _typed_anew(frame: pl.DataFrame, work: _Work, source: str) -> pl.DataFrame:
 
 
 def _ruled(frame: pl.DataFrame, work: _Work) -> pl.DataFrame:
+    """Requests with what was said of them later and the rule that decides them, where these are asked for."""
+    if work.joining is not None:
+        frame = work.joining.join(frame)
     return frame if work.rule is None else frame.with_columns(work.rule.alias("rule"))
 
 

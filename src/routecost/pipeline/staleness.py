@@ -67,7 +67,7 @@ def check_table(
     """What has changed since the table was made. With usage and graded answers also which cells are dominated now."""
     as_of = as_of or dt.datetime.now(dt.UTC).date()
     found = [*_models(table, book, as_of), *_prices(table, book, as_of)]
-    found += _ages(table, quality, max_age_days, as_of)
+    found += _ages(table, book, quality, max_age_days, as_of)
     left: float | None = None
     scale: Scale | None = None
     broken = any(book.resolve(None, m) is None for m in table.models())
@@ -150,7 +150,7 @@ def _prices(table: Table, book: Book, as_of: dt.date) -> list[Stale]:
     return found
 
 
-def _ages(table: Table, quality: pl.DataFrame | None, max_age_days: int, as_of: dt.date) -> list[Stale]:
+def _ages(table: Table, book: Book, quality: pl.DataFrame | None, max_age_days: int, as_of: dt.date) -> list[Stale]:
     """Evidence that is older than it may be: of each graded model in the table, else as the table itself says."""
 
     def old(day: dt.date) -> bool:
@@ -158,8 +158,12 @@ def _ages(table: Table, quality: pl.DataFrame | None, max_age_days: int, as_of: 
 
     again = f"Grade a new sample (`routecost quality sample`); --max-age {max_age_days}d is what is allowed."
     if quality is not None:
-        used = set(table.models())
-        dated = quality.filter(pl.col("date").is_not_null() & pl.col("model").is_in(sorted(used)))
+        # one model may stand under two names
+        keys = {ref.key: name for name in table.models() if (ref := book.resolve(None, name)) is not None}
+        named = [keys.get(ref.key) if (ref := book.resolve(None, m)) is not None else None for m in quality["model"]]
+        quality = quality.with_columns(pl.Series("model", named, pl.String)).drop_nulls("model")
+        used = set(keys.values())
+        dated = quality.filter(pl.col("date").is_not_null())
         found = []
         for model, newest in dated.group_by("model").agg(pl.col("date").max()).sort("model").iter_rows():
             day = _day(newest)

@@ -78,11 +78,11 @@ class Results:
     notes: tuple[str, ...]
 
 
-def parse_scale(text: str) -> Scale:
+def parse_scale(text: str, option: str = "--judge-scale") -> Scale:
     """`1-5` -> Scale(1, 5). Raises UsageError."""
     found = re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*(?:-|\.\.|to)\s*(-?\d+(?:\.\d+)?)\s*", text)
     if found is None or float(found[1]) >= float(found[2]):
-        raise UsageError(f"--judge-scale: saw {text!r}, expected the worst and the best grade, such as 1-5 or 0-100.")
+        raise UsageError(f"{option}: saw {text!r}, expected the worst and the best grade, such as 1-5 or 0-100.")
     return Scale(float(found[1]), float(found[2]))
 
 

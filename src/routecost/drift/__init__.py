@@ -1,0 +1,1 @@
+"""Whether requests are still what a classifier and a routing table were made for."""
