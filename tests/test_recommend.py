@@ -502,3 +502,14 @@ def test_a_budget_that_nothing_fits_fails_with_what_the_cheapest_costs(cli: Run,
     )
     assert done.returncode == 1
     assert "the cheapest costs $" in done.stderr
+
+
+def test_a_log_without_tasks_and_a_report_that_is_no_table_are_told_what_to_do(cli: Run, tmp_path: Path) -> None:
+    quality = write_quality(tmp_path / "q.csv")
+    done = cli("recommend", "sample_logs/gateway-export.csv", "--quality", quality, "--reference", "gpt-5.4")
+    assert done.returncode == 4
+    assert "no request of the log has a task type" in done.stderr
+    (tmp_path / "report.json").write_text('{"results": []}')
+    done = cli("recommend", "sample_logs/worked-example.jsonl", "--quality", tmp_path / "report.json")
+    assert done.returncode == 3
+    assert "routecost quality import" in done.stderr

@@ -177,3 +177,22 @@ def test_the_commands_exist(cli: Run, table: Path, tmp_path: Path) -> None:
         shown = cli(*group, "--help", env={"COLUMNS": "200"})
         assert shown.returncode == 0, item.command
         assert all(w in shown.stdout for w in words if w.startswith("-")), item.command
+
+
+def test_a_log_that_has_drifted_from_the_baseline_is_due(cli: Run, tmp_path: Path) -> None:
+    """Nearly all of it is simple in the baseline, and code now."""
+    for name, share in (("then", 0.9), ("now", 0.1)):
+        with (tmp_path / f"{name}.jsonl").open("w") as file:
+            for i in range(3000):
+                task = "simple" if (i * 7919) % 1000 < 1000 * share else "code"
+                row = {"request_id": f"{name}{i}", "user_id": f"u{i % 500}", "ts": f"2026-11-{1 + i % 14:02}T10:00:00Z"}
+                row |= {"model": "gpt-5.4", "task": task, "feature": "f"}
+                file.write(json.dumps({**row, "input_tokens": 900 + i % 200, "output_tokens": 90 + i % 20}) + "\n")
+    then, now = tmp_path / "then.jsonl", tmp_path / "now.jsonl"
+    base = tmp_path / "base.parquet"
+    assert cli("baseline", "update", then, "-o", base, "--reason", "test").returncode == 0
+    same = json.loads(cli("status", then, "--baseline", base, "--format", "json").stdout)
+    assert {i["name"]: i["level"] for i in same["items"]}["drift"] == "ok"
+    moved = json.loads(cli("status", now, "--baseline", base, "--format", "json").stdout)
+    assert {i["name"]: i["level"] for i in moved["items"]}["drift"] == "due"
+    assert cli("status", now, "--baseline", base, "--strict").returncode == 1

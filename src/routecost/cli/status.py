@@ -14,9 +14,7 @@ from routecost.cli.options import ClassifierOption, FormatOption, OutputOption, 
 def status(
     paths: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="PATH", help="Logs, named in the commands that renew something; not read.", show_default=False
-        ),
+        typer.Argument(metavar="PATH", help="Logs: have they drifted from the baseline?", show_default=False),
     ] = None,
     table: Annotated[
         str | None, typer.Option("--table", help="The routing table in use: a YAML file or a shipped name.")

@@ -12,9 +12,10 @@ from typing import Final, Literal
 import polars as pl
 
 from routecost import prices
-from routecost.errors import InputError, UsageError, did_you_mean
+from routecost.errors import InputError, RoutecostError, UsageError, did_you_mean
 from routecost.pipeline import staleness
 from routecost.pipeline.baseline import read_baseline
+from routecost.pipeline.drift import drift
 from routecost.prices import Book, read_prices
 from routecost.quality import merged, read_quality
 from routecost.routing import Table, read_table
@@ -79,7 +80,8 @@ def status(
     limits: Mapping[str, int] | None = None,
     as_of: dt.date | None = None,
 ) -> Status:
-    """How old each part is, and what renews it. Logs are not read: they only stand in the commands.
+    """How old each part is, and what renews it. Logs are read where there is a baseline, to tell whether the traffic
+    has drifted from it.
 
     limits: days by name (LIMITS), over the usual ones. Raises InputError for a file that cannot be read, UsageError for
     a limit of something else.
@@ -99,7 +101,7 @@ def status(
     items += _evidence(routing, graded, book, asked)
     items.append(_classifier(classifier, asked))
     if baseline is not None:
-        items += _baseline(baseline, asked, read=bool(logs))
+        items += _baseline(baseline, asked, [str(path) for path in logs], pricing)
     return Status(tuple(sorted(items, key=lambda item: _ORDER.index(item.level))), as_of, book.version)
 
 
@@ -201,7 +203,7 @@ def _classifier(path: Path | None, asked: _Asked) -> Item:
     return asked.aged("classifier", f"{path} {found.version}", day, said, again, "")
 
 
-def _baseline(path: str | Path, asked: _Asked, *, read: bool) -> list[Item]:
+def _baseline(path: str | Path, asked: _Asked, logs: Sequence[str], pricing: Sequence[str | Path]) -> list[Item]:
     name = shlex.quote(str(path))
     again = f'routecost baseline update {asked.logs} -o {name} --reason "..."'
     try:
@@ -216,7 +218,18 @@ def _baseline(path: str | Path, asked: _Asked, *, read: bool) -> list[Item]:
     day = told.updated.date() if told.updated else newest if isinstance(newest, dt.date) else None
     said = "updated on" if told.updated else "its last request is of"
     items = [asked.aged("baseline", str(path), day, said, again, "it has no date, and its requests have none")]
-    if read:
-        message = "whether traffic has moved away from the baseline, its own command tells"
-        items.append(Item("drift", "unknown", str(path), message, f"routecost drift {name} {asked.logs}"))
+    if logs:
+        items.append(_drift(str(path), logs, pricing, f"routecost drift {name} {asked.logs}"))
     return items
+
+
+def _drift(baseline: str, logs: Sequence[str], pricing: Sequence[str | Path], look: str) -> Item:
+    """Whether the traffic has moved away from the baseline."""
+    try:
+        found = drift([baseline], logs, words=False, pricing=pricing)
+    except RoutecostError as error:
+        return Item("drift", "unknown", shlex.join(logs), str(error).split(". ")[0], look)
+    levels: Mapping[str, Level] = {"retrain": "due", "watch": "soon", "fine": "ok"}
+    moved = ", ".join(s.name for s in found.signals if s.verdict in ("watch", "retrain"))
+    said = f"{found.verdict}: {moved}" if moved else f"{found.verdict}: nothing moved beyond its limit"
+    return Item("drift", levels.get(found.verdict, "unknown"), shlex.join(logs), said, look)
