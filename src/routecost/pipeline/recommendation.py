@@ -351,8 +351,8 @@ NO_EVIDENCE: Final = (
 def _no_overlap(evidence: Evidence, tasks: Sequence[str], names: Mapping[str, str], reference: str) -> str:
     if not tasks:
         return (
-            "no request of the log has a task type, so there is nothing to route by. Name a log with prompts, give it a "
-            "column `task`, or write rules (--task-rules)."
+            "no request of the log has a task type, so there is nothing to route by. Name a log with prompts, give it "
+            "a column `task`, or write rules (--task-rules)."
         )
     graded = ", ".join(dict.fromkeys(t for t, m in evidence.graded if m == reference)) or "no task"
     return (

@@ -210,8 +210,8 @@ def _from_rows(path: Path | str) -> pl.DataFrame:
         raise InputError(f"{path}: not YAML that can be read ({' '.join(str(error).split())}).") from None
     if not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
         raise InputError(
-            f"{path}: a quality table is a list of rows, each with task and model. Results of a benchmark or an eval become "
-            f"one with:  routecost quality import {path} -o quality.csv"
+            f"{path}: a quality table is a list of rows, each with task and model. Results of a benchmark or an eval "
+            f"become one with:  routecost quality import {path} -o quality.csv"
         )
     for i, row in enumerate(rows, 1):
         for name, value in row.items():
