@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Run
+from routecost.pipeline.feedback import read_feedback
 
 REPORTS = Path(__file__).parent / "quality"
 # Options of other commands and tools that the guide names.
@@ -96,13 +97,19 @@ def test_what_is_wrong_is_said(cli: Run, arguments: list[str | Path], code: int,
 def test_tables_of_the_guide_are_read(cli: Run, root: Path, tmp_path: Path) -> None:
     """What docs/guides/quality.md shows works as it stands there."""
     guide = (root / "docs" / "guides" / "quality.md").read_text(encoding="utf-8")
-    table, results = re.findall(r"```csv\n(.*?)```", guide, re.DOTALL)
+    blocks = re.findall(r"```csv\n(.*?)```", guide, re.DOTALL)
+    (feedback,) = [b for b in blocks if b.startswith("request_id")]
+    table, results = [b for b in blocks if b != feedback]
+    (tmp_path / "f.csv").write_text(feedback)
+    assert read_feedback([tmp_path / "f.csv"]) is not None
     (tmp_path / "q.csv").write_text(table)
     assert cli("quality", "show", tmp_path / "q.csv").returncode == 0
     (tmp_path / "r.csv").write_text(results)
     (tmp_path / "p.jsonl").write_text('{"id": "ae7d2867f5b94ef8", "task": "code", "weight": 3}\n')
     done = cli("quality", "import", tmp_path / "r.csv", "--prompts", tmp_path / "p.jsonl", "-o", tmp_path / "i.csv")
     assert done.returncode == 0, done.stderr
-    known = "".join(cli("quality", name, "--help").stdout for name in ("from-logs", "sample", "import", "show"))
+    known = "".join(
+        cli("quality", name, "--help").stdout for name in ("from-logs", "sample", "import", "show", "watch")
+    )
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z_-]+", guide))
     assert {option for option in named if option not in known} <= OTHERS
