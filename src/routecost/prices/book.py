@@ -116,7 +116,11 @@ class Book:
 
     def refs(self) -> list[ModelRef]:
         """Every model of the book, overlays applied, by key."""
-        return [self._ref_of(self.models[key]) for key in sorted(self.models)]
+        return list(self._listed)
+
+    @cached_property
+    def _listed(self) -> tuple[ModelRef, ...]:
+        return tuple(self._ref_of(self.models[key]) for key in sorted(self.models))
 
     def entry(self, ref: ModelRef) -> ModelEntry | None:
         """What the overlays say about a model."""
