@@ -18,19 +18,27 @@ from routecost.cli import recommend as recommend_command
 from routecost.cli import status as status_command
 from routecost.cli.caching import CacheOption, CacheOrderOption, cached, wanted
 from routecost.cli.options import (
+    AsOfOption,
     ClassifierOption,
     EstimatesOption,
     FeedbackOption,
     FeedbackScaleOption,
     FormatOption,
+    LabelsOption,
     LogFormatOption,
     MapOption,
+    MaxBadOption,
     ModeName,
     OutputOption,
     PathsArgument,
     PricingOption,
+    RejectsOption,
+    RequestsOption,
     RulesOption,
+    SinceOption,
     TasksFromOption,
+    UnitOption,
+    UntilOption,
     emit,
 )
 from routecost.cli.read_options import day, leave, moment, rate
@@ -55,35 +63,11 @@ ByOption = Annotated[
     list[str] | None,
     typer.Option("--by", help="Break the cost down by a column: feature, model, day, user_id, ...; repeatable."),
 ]
-SinceOption = Annotated[str | None, typer.Option("--since", help="Only requests from this moment on (UTC).")]
-UntilOption = Annotated[str | None, typer.Option("--until", help="Only requests before this moment (UTC).")]
 ClassifyOption = Annotated[
     bool, typer.Option("--classify/--no-classify", help="Let the classifier type what has no label and fits no rule.")
 ]
-UnitOption = Annotated[
-    Literal["auto", "request", "session", "user"],
-    typer.Option("--unit", help="What varies together, for intervals. auto: user, else session, else request."),
-]
-RejectsOption = Annotated[Path | None, typer.Option("--rejects", help="Keep rejected lines here, with their reason.")]
-MaxBadOption = Annotated[
-    float,
-    typer.Option(
-        "--max-bad",
-        min=0.0,
-        max=1.0,
-        help="Share of rejected lines (0-1) above which to exit with 3 (and more than 10).",
-    ),
-]
-RequestsOption = Annotated[
-    str | None, typer.Option("--requests", help="Scale to this volume, such as 50000/day or 1.5M/month.")
-]
-AsOfOption = Annotated[str | None, typer.Option("--as-of", help="Price requests without a date as of this day.")]
 BaseModelOption = Annotated[
     str | None, typer.Option("--base-model", help="As if all of it had run on this model (token counts as logged).")
-]
-LabelsOption = Annotated[
-    Path | None,
-    typer.Option("--labels", help="Labelled requests to measure the classifier's mistakes on, not its model card."),
 ]
 RetryOption = Annotated[
     float, typer.Option("--retry-rate", help="Part of under-routed requests that are asked again on today's model.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -15,8 +15,10 @@ from routecost.cli.options import (
     MapOption,
     PathsArgument,
     PricingOption,
+    RejectsOption,
     RulesOption,
     TasksFromOption,
+    UnitOption,
     emit,
 )
 
@@ -48,10 +50,7 @@ def update(
     task_rules: RulesOption = None,
     classifier: ClassifierOption = None,
     tasks_from: TasksFromOption = "log",
-    unit: Annotated[
-        Literal["auto", "request", "session", "user"],
-        typer.Option("--unit", help="What varies together, for intervals. auto: user, else session, else request."),
-    ] = "auto",
+    unit: UnitOption = "auto",
     pairs: Annotated[
         bool, typer.Option("--pairs", help="Also keep each request by a keyed hash, so that `check` can pair a replay.")
     ] = False,
@@ -59,9 +58,7 @@ def update(
         str | None,
         typer.Option("--salt", envvar="ROUTECOST_SALT", help="With --pairs: the key of the hashes. Default: your own."),
     ] = None,
-    rejects: Annotated[
-        Path | None, typer.Option("--rejects", help="Keep rejected lines here, with their reason.")
-    ] = None,
+    rejects: RejectsOption = None,
     max_bad: Annotated[
         float,
         typer.Option("--max-bad", min=0.0, max=1.0, help="Share of rejected lines (0-1) above which to exit with 3."),

@@ -8,7 +8,13 @@ from typing import Annotated
 
 import typer
 
-from routecost.cli.options import FormatOption, OutputOption, PricingOption, emit
+from routecost.cli.options import (
+    FormatOption,
+    OutputOption,
+    PricingOption,
+    RequestsOption,
+    emit,
+)
 
 
 def check(
@@ -22,9 +28,7 @@ def check(
         typer.Option("--quality", help="Graded answers by task and model (CSV, YAML, Parquet); repeatable."),
     ] = None,
     max_age: Annotated[str, typer.Option("--max-age", help="How old grades may be, such as 90d or 12w.")] = "90d",
-    requests: Annotated[
-        str | None, typer.Option("--requests", help="Scale to this volume, such as 50000/day or 1.5M/month.")
-    ] = None,
+    requests: RequestsOption = None,
     pricing: PricingOption = None,
     as_of: Annotated[str | None, typer.Option("--as-of", help="Check as of this day. Default: today.")] = None,
     fmt: FormatOption = "console",

@@ -16,7 +16,9 @@ from routecost.cli.options import (
     OutputOption,
     PricingOption,
     RulesOption,
+    SinceOption,
     TasksFromOption,
+    UntilOption,
     emit,
 )
 
@@ -42,8 +44,8 @@ def drift(
     ] = True,
     alpha: Annotated[float, typer.Option("--alpha", help="Chance (0-1) of a false alarm, over all signals.")] = 0.05,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where the verdict is retrain.")] = False,
-    since: Annotated[str | None, typer.Option("--since", help="Only requests from this moment on (UTC).")] = None,
-    until: Annotated[str | None, typer.Option("--until", help="Only requests before this moment (UTC).")] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     pricing: PricingOption = None,
     field_map: MapOption = None,
     log_format: LogFormatOption = None,

@@ -14,6 +14,7 @@ from routecost.cli.options import (
     MapOption,
     OutputOption,
     PathsArgument,
+    RejectsOption,
     emit,
 )
 
@@ -54,9 +55,7 @@ def convert(
     log_format: LogFormatOption = None,
     field_map: MapOption = None,
     estimates: EstimatesOption = True,
-    rejects: Annotated[
-        Path | None, typer.Option("--rejects", help="Keep rejected lines here, with their reason.")
-    ] = None,
+    rejects: RejectsOption = None,
     fmt: FormatOption = "console",
 ) -> None:
     """Write any log as one table of requests, so that the slow read is done once. It holds prompts."""

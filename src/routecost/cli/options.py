@@ -77,6 +77,31 @@ FeedbackScaleOption = Annotated[
 ]
 ModeName = Annotated[str | None, typer.Option("--mode", help="Route everything in this mode: eco, balanced or sport.")]
 
+SinceOption = Annotated[str | None, typer.Option("--since", help="Only requests from this moment on (UTC).")]
+UntilOption = Annotated[str | None, typer.Option("--until", help="Only requests before this moment (UTC).")]
+UnitOption = Annotated[
+    Literal["auto", "request", "session", "user"],
+    typer.Option("--unit", help="What varies together, for intervals. auto: user, else session, else request."),
+]
+RejectsOption = Annotated[Path | None, typer.Option("--rejects", help="Keep rejected lines here, with their reason.")]
+MaxBadOption = Annotated[
+    float,
+    typer.Option(
+        "--max-bad",
+        min=0.0,
+        max=1.0,
+        help="Share of rejected lines (0-1) above which to exit with 3 (and more than 10).",
+    ),
+]
+RequestsOption = Annotated[
+    str | None, typer.Option("--requests", help="Scale to this volume, such as 50000/day or 1.5M/month.")
+]
+AsOfOption = Annotated[str | None, typer.Option("--as-of", help="Price requests without a date as of this day.")]
+LabelsOption = Annotated[
+    Path | None,
+    typer.Option("--labels", help="Labelled requests to measure the classifier's mistakes on, not its model card."),
+]
+
 # Nobody wraps lines in a pipe, and a wrapped line cannot be grepped.
 PIPE_WIDTH = 160
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from routecost.cli.options import (
+    AsOfOption,
     ClassifierOption,
     EstimatesOption,
     FeedbackOption,
@@ -15,11 +16,15 @@ from routecost.cli.options import (
     FormatOption,
     LogFormatOption,
     MapOption,
+    MaxBadOption,
     OutputOption,
     PathsArgument,
     PricingOption,
+    RejectsOption,
     RulesOption,
+    SinceOption,
     TasksFromOption,
+    UntilOption,
     emit,
 )
 
@@ -50,27 +55,17 @@ def from_logs(
     ] = "feedback",
     source: SourceOption = None,
     pricing: PricingOption = None,
-    since: Annotated[str | None, typer.Option("--since", help="Only requests from this moment on (UTC).")] = None,
-    until: Annotated[str | None, typer.Option("--until", help="Only requests before this moment (UTC).")] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     field_map: MapOption = None,
     log_format: LogFormatOption = None,
     estimates: EstimatesOption = True,
     task_rules: RulesOption = None,
     classifier: ClassifierOption = None,
     tasks_from: TasksFromOption = "log",
-    as_of: Annotated[str | None, typer.Option("--as-of", help="Price requests without a date as of this day.")] = None,
-    rejects: Annotated[
-        Path | None, typer.Option("--rejects", help="Keep rejected lines here, with their reason.")
-    ] = None,
-    max_bad: Annotated[
-        float,
-        typer.Option(
-            "--max-bad",
-            min=0.0,
-            max=1.0,
-            help="Share of rejected lines (0-1) above which to exit with 3 (and more than 10).",
-        ),
-    ] = 0.01,
+    as_of: AsOfOption = None,
+    rejects: RejectsOption = None,
+    max_bad: MaxBadOption = 0.01,
     feedback: FeedbackOption = None,
     feedback_scale: FeedbackScaleOption = None,
     fmt: FormatOption = "console",
@@ -133,8 +128,8 @@ def watch(
     to: Annotated[str | None, typer.Option("--to", help="The model that the rules send it to.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where something rose.")] = False,
     pricing: PricingOption = None,
-    since: Annotated[str | None, typer.Option("--since", help="Only requests from this moment on (UTC).")] = None,
-    until: Annotated[str | None, typer.Option("--until", help="Only requests before this moment (UTC).")] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     field_map: MapOption = None,
     log_format: LogFormatOption = None,
     task_rules: RulesOption = None,

@@ -11,12 +11,18 @@ from routecost.cli.options import (
     ClassifierOption,
     EstimatesOption,
     FormatOption,
+    LabelsOption,
     LogFormatOption,
     MapOption,
     PathsArgument,
     PricingOption,
+    RejectsOption,
+    RequestsOption,
     RulesOption,
+    SinceOption,
     TasksFromOption,
+    UnitOption,
+    UntilOption,
     emit,
     write_whole,
 )
@@ -81,30 +87,20 @@ def recommend(
     model: Annotated[
         str, typer.Option("--model", help="With --mix: the model that all of it runs on now.")
     ] = "gpt-5.4",
-    requests: Annotated[
-        str | None, typer.Option("--requests", help="Scale to this volume, such as 50000/day or 1.5M/month.")
-    ] = None,
+    requests: RequestsOption = None,
     pricing: PricingOption = None,
-    since: Annotated[str | None, typer.Option("--since", help="Only requests from this moment on (UTC).")] = None,
-    until: Annotated[str | None, typer.Option("--until", help="Only requests before this moment (UTC).")] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     field_map: MapOption = None,
     log_format: LogFormatOption = None,
     estimates: EstimatesOption = True,
     task_rules: RulesOption = None,
     classifier: ClassifierOption = None,
     tasks_from: TasksFromOption = "log",
-    unit: Annotated[
-        Literal["auto", "request", "session", "user"],
-        typer.Option("--unit", help="What varies together, for intervals. auto: user, else session, else request."),
-    ] = "auto",
-    labels: Annotated[
-        Path | None,
-        typer.Option("--labels", help="Labelled requests to measure the classifier's mistakes on, not its model card."),
-    ] = None,
+    unit: UnitOption = "auto",
+    labels: LabelsOption = None,
     as_of: Annotated[str | None, typer.Option("--as-of", help="The day of the recommendation. Default: today.")] = None,
-    rejects: Annotated[
-        Path | None, typer.Option("--rejects", help="Keep rejected lines here, with their reason.")
-    ] = None,
+    rejects: RejectsOption = None,
     max_bad: Annotated[
         float,
         typer.Option("--max-bad", min=0.0, max=1.0, help="Share of rejected lines (0-1) above which to exit with 3."),

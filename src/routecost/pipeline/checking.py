@@ -36,7 +36,7 @@ from routecost.stats import Interval
 from routecost.usage import Usage
 
 EXIT: Final[Mapping[Verdict, int]] = {"pass": 0, "fail": 1, "undecided": 4}
-# In a comparison for people nothing is tested, and bounds are of one figure at a time.
+# Names that a message lists, of however many there are.
 MOST_NAMED: Final = 5
 
 

@@ -650,7 +650,7 @@ def _with_made(
             prices[name] = list_price(book, ref, as_of)
     said: dict[str, dict[str, str]] = {}
     for cell in cells:
-        said.setdefault(cell.choice.task, {})[cell.choice.mode] = sentence(cell, reference, wishes)
+        said.setdefault(cell.choice.task, {})[cell.choice.mode] = sentence(cell, reference)
     made = Made(
         date=as_of,
         by=f"routecost {version}" if version else None,
@@ -761,11 +761,10 @@ REASONS: Final[Mapping[str, str]] = {
     "budget": "the best on the whole within the budget",
     "floor": "the cheapest on the whole that keeps the floor",
     "tiers": "by tier, without quality evidence",
-    "no_traffic": "no traffic",
 }
 
 
-def sentence(cell: Cell, reference: str, wishes: Wishes) -> str:
+def sentence(cell: Cell, reference: str) -> str:
     """Why a cell has its model, in one sentence."""
     c = cell.choice
     cmp = c.comparison

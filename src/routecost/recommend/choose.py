@@ -9,9 +9,7 @@ from typing import Final, Literal
 from routecost.recommend.evidence import Comparison, Evidence, Shrunk
 from routecost.stats import Grades, more_answers, score_bounds
 
-Reason = Literal[
-    "cheapest", "best", "reference", "single", "not_proven", "no_evidence", "no_traffic", "budget", "floor", "tiers"
-]
+Reason = Literal["cheapest", "best", "reference", "single", "not_proven", "no_evidence", "budget", "floor", "tiers"]
 
 ALPHA: Final = 0.05
 MARGINS: Final[Mapping[str, float]] = {"eco": 0.10, "balanced": 0.03}

@@ -82,20 +82,10 @@ class Evidence:
         return not self.graded and not self.paired
 
     @property
-    def tasks(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys([t for t, _ in self.graded] + [t for t, _, _ in self.paired]))
-
-    @property
     def newest(self) -> dt.date | None:
         """The latest day that any grade has."""
         days = [d for d in map(_day, self._dates()) if d is not None]
         return max(days, default=None)
-
-    @property
-    def oldest(self) -> dt.date | None:
-        """The earliest day that any grade has."""
-        days = [d for d in map(_day, self._dates()) if d is not None]
-        return min(days, default=None)
 
     def _dates(self) -> Iterable[str | None]:
         yield from (g.date for by_source in self.graded.values() for g in by_source.values())

@@ -6,8 +6,6 @@ from routecost.pipeline.analysis import DAYS_PER_MONTH
 from routecost.pipeline.staleness import Staleness
 from routecost.render import Column, Document, Section, usd
 
-LEVELS = {"stale": "stale", "soon": "soon", "note": "note"}
-
 
 def staleness_document(result: Staleness) -> Document:
     """A verdict, what the table leaves, and each finding."""
@@ -22,7 +20,7 @@ def staleness_document(result: Staleness) -> Document:
         lines.append(f"Your table leaves {usd(result.left_usd * factor)} {unit} on the table.")
     rows = [
         {
-            "level": LEVELS[s.level],
+            "level": s.level,
             "where": s.where,
             "message": s.message,
             "usd": None if s.usd is None else s.usd * factor,
